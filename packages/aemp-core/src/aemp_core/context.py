@@ -1,0 +1,97 @@
+"""Where code runs: the current port and the current node.
+
+Each port's code runs in a `contextvars.Context` of its own in which the current port is set;
+timers and tasks started there inherit it. The current node is the running port's; else the one
+of the innermost ``with node.current():``; else the only open node on the running loop. That last
+rule is kept per loop, not in a context variable: web frameworks run handlers in contexts that
+never saw our variables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from .errors import AmbiguousNodeError, NoCurrentPort
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .ports import Port
+
+__all__ = ["current_port_of", "find_node", "port_context", "require_port"]
+
+_port: ContextVar[Port | None] = ContextVar("aemp_port", default=None)
+_node: ContextVar[Node | None] = ContextVar("aemp_node", default=None)
+_open: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Node]] = WeakKeyDictionary()
+
+#: The port whose code is running, or None: the fast spelling for the hot path.
+running_port = _port.get
+
+
+def port_context(port: Port) -> Context:
+    """A new, otherwise empty context whose current port is `port`."""
+    context = Context()
+    context.run(_port.set, port)
+    return context
+
+
+def current_port_of(node: Node) -> Port | None:
+    """The running port if it belongs to `node`: ports of other nodes own nothing there."""
+    port = _port.get()
+    return port if port is not None and port.node is node else None
+
+
+def require_port(verb: str) -> Port:
+    """The running port, or `NoCurrentPort` naming the verb that needs one."""
+    port = _port.get()
+    if port is None:
+        raise NoCurrentPort(
+            f"{verb} acts on the current port and there is none here: call it from a handler, "
+            "from an async port, or through psub or peval"
+        )
+    return port
+
+
+@contextmanager
+def node_is_current(node: Node) -> Iterator[Node]:
+    """Make `node` the current node inside the block, where no port is running."""
+    token = _node.set(node)
+    try:
+        yield node
+    finally:
+        _node.reset(token)
+
+
+def opened(node: Node) -> None:
+    """Note that `node` is open on its loop."""
+    _open.setdefault(node.loop, []).append(node)
+
+
+def closed(node: Node) -> None:
+    """Note that `node` is open no more."""
+    nodes = _open.get(node.loop, [])
+    if node in nodes:
+        nodes.remove(node)
+
+
+def find_node() -> Node | None:
+    """The current node; None if no node is open here; `AmbiguousNodeError` if several are."""
+    port = _port.get()
+    if port is not None:
+        return port.node
+    node = _node.get()
+    if node is not None and not node.closed:
+        return node
+    nodes = _open.get(asyncio.get_running_loop())
+    if not nodes:
+        return None
+    if len(nodes) > 1:
+        raise AmbiguousNodeError(
+            f"{len(nodes)} nodes are open on this loop ({', '.join(n.id for n in nodes)}): "
+            "use the node's own methods, or `with node.current():`"
+        )
+    return nodes[0]

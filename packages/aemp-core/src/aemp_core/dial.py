@@ -1,0 +1,191 @@
+"""Dialling: seeds for ever, peers while something waits for them.
+
+A *seed* is an address dialled from the start and again for ever, with a jittered back-off of at
+most `connect_interval` seconds; core with seeds and one transport is already a network. A *peer*
+for which something waits is dialled over every address known for its ID (learnt by `learn`, or
+named by plugins), all at once, again and again, until a link is up or the dial deadline is over;
+seeds are hurried meanwhile, since one of them may be that peer. One failed connection proves
+nothing. Names are resolved anew at each attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .errors import TransportError
+from .link import Candidate
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .peer import Peer
+
+__all__ = ["Dialler"]
+
+log = logging.getLogger("aemp_core.dial")
+
+#: Seconds one attempt may take, from resolving the name to the peer's greeting.
+ATTEMPT_SECONDS = 20.0
+FIRST_PAUSE = 0.1
+#: Redials after a loss are spread over so many seconds.
+JITTER_SECONDS = 0.25
+#: Addresses kept per node ID.
+ADDRESS_LIMIT = 16
+
+
+class Seed:
+    """One seed address: whom we found there, and a way to hurry it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.node_id: str | None = None
+        self.failure = ""
+        self.hurry = asyncio.Event()
+
+
+class Dialler:
+    """Everything one node dials."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._seeds = [Seed(address) for address in node.settings.seeds]
+        self._addresses: dict[str, dict[str, None]] = {}
+        self._attempts: dict[str, dict[str, asyncio.Task[None]]] = {}
+        self._failures: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Begin with the seeds."""
+        for seed in self._seeds:
+            self._node.transport(seed.address)  # an unknown scheme is an error now, not a log line
+        for seed in self._seeds:
+            self._node.own_task(None, self._keep(seed))
+
+    # -- peers -------------------------------------------------------------------------------
+
+    def learn(self, node_id: str, addresses: Iterable[str]) -> None:
+        """Note addresses of a node, newest last; dial them at once if it is being dialled."""
+        book = self._addresses.setdefault(node_id, {})
+        for address in addresses:
+            book.pop(address, None)
+            book[address] = None
+        while len(book) > ADDRESS_LIMIT:
+            del book[next(iter(book))]
+        if not book:
+            del self._addresses[node_id]
+        peer = self._node.peers.get(node_id)
+        if peer is not None and peer.dialling:
+            self._reach_all(peer)
+
+    def forget(self, node_id: str) -> None:
+        """Forget the addresses of a node."""
+        self._addresses.pop(node_id, None)
+
+    def begin(self, peer: Peer) -> None:
+        """Something waits for `peer`."""
+        self._attempts[peer.id] = {}
+        for hook in self._node.address_hooks:
+            self.learn(peer.id, hook(peer.id))
+        self._reach_all(peer)
+        for seed in self._seeds:
+            seed.hurry.set()
+
+    def end(self, peer: Peer) -> None:
+        """The link is up, or the peer was given up."""
+        for task in self._attempts.pop(peer.id, {}).values():
+            task.cancel()
+        self._failures.pop(peer.id, None)
+
+    def last_failure(self, node_id: str) -> str:
+        """Why the newest attempt to reach a node failed, "" if there was none."""
+        if node_id in self._failures:
+            return self._failures[node_id]
+        failures = [seed.failure for seed in self._seeds if seed.failure]
+        return failures[-1] if failures else "no address of it is known"
+
+    def changed(self, node_id: str, up: bool) -> None:
+        """A link came up or was lost: a lost seed is dialled again."""
+        if not up:
+            for seed in self._seeds:
+                if seed.node_id == node_id:
+                    seed.hurry.set()
+
+    def _reach_all(self, peer: Peer) -> None:
+        attempts = self._attempts[peer.id]
+        for address in self._addresses.get(peer.id, ()):
+            if address not in attempts:
+                attempts[address] = self._node.own_task(None, self._reach(peer, address))
+
+    async def _reach(self, peer: Peer, address: str) -> None:
+        pause = FIRST_PAUSE
+        if peer.lost_before:
+            await asyncio.sleep(self._node.random.uniform(0, JITTER_SECONDS))
+        while peer.dialling:
+            try:
+                candidate = await self._connect(address)
+            except TransportError as error:
+                self._failures[peer.id] = str(error)
+            else:
+                if candidate.peer.id != peer.id:
+                    candidate.close(f"{address} belongs to {candidate.peer.id} now")
+                    self._addresses.get(peer.id, {}).pop(address, None)
+                    return
+                await asyncio.wait({self._node.rendezvous.meet(candidate)})
+            pause = await self._pause(pause)
+
+    # -- seeds -------------------------------------------------------------------------------
+
+    async def _keep(self, seed: Seed) -> None:
+        """Have a link to whoever is at `seed`, for ever."""
+        pause = FIRST_PAUSE
+        node = self._node
+        while not node.closing:
+            while seed.node_id is not None and node.node_is_up(seed.node_id):
+                seed.hurry.clear()
+                await seed.hurry.wait()
+                pause = FIRST_PAUSE
+                await asyncio.sleep(node.random.uniform(0, JITTER_SECONDS))
+            seed.hurry.clear()
+            try:
+                candidate = await self._connect(seed.address)
+            except TransportError as error:
+                level = logging.DEBUG if seed.failure == str(error) else logging.INFO
+                log.log(level, "seed %s: %s", seed.address, error)
+                seed.failure = str(error)
+            else:
+                seed.node_id = candidate.peer.id
+                seed.failure = ""
+                await asyncio.wait({node.rendezvous.meet(candidate)})
+                if node.node_is_up(seed.node_id):
+                    continue
+                seed.failure = f"{seed.address} greeted as {seed.node_id}, but no link came of it"
+            try:
+                longest = self._spread(pause)
+                await asyncio.wait_for(seed.hurry.wait(), longest)
+                # Hurried: somebody waits. Yet not at once again, or a refusal becomes a storm.
+                await asyncio.sleep(min(longest, FIRST_PAUSE))
+            except asyncio.TimeoutError:
+                pass
+            pause = min(pause * 2, node.settings.connect_interval)
+
+    # -- one attempt -------------------------------------------------------------------------
+
+    async def _connect(self, address: str) -> Candidate:
+        transport = self._node.transport(address)
+        try:
+            return await asyncio.wait_for(transport.dial(address), ATTEMPT_SECONDS)
+        except asyncio.TimeoutError:
+            raise TransportError(f"{address} did not answer in {ATTEMPT_SECONDS:g} s") from None
+        except TransportError:
+            raise
+        except OSError as error:
+            raise TransportError(f"{address}: {error}") from error
+
+    async def _pause(self, pause: float) -> float:
+        await asyncio.sleep(self._spread(pause))
+        return min(pause * 2, self._node.settings.connect_interval)
+
+    def _spread(self, pause: float) -> float:
+        """Half of the pause and a random part: nodes that fail together do not retry together."""
+        return pause * self._node.random.uniform(0.5, 1.0)

@@ -1,0 +1,83 @@
+"""The hooks of AEMP: everything a plugin can add, in one page.
+
+A plugin is a module (or object) named by an entry point of group ``aemp``, whose functions of
+these names are marked ``@aemp_core.hookimpl``. Hooks are asked once, when a node starts (for
+`aemp_commands`: when the ``aemp`` command starts); no hook is called per message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from .link import PeerInfo, Transport
+    from .node import Node
+    from .wire.auth import AuthMethod
+    from .wire.framing import Framing
+
+__all__ = ["hookimpl"]
+
+hookspec = pluggy.HookspecMarker("aemp")
+hookimpl = pluggy.HookimplMarker("aemp")
+
+
+@hookspec
+def aemp_transports(node: Node) -> Mapping[str, Transport]:
+    """Transports for `node`, by address scheme: ``{"tcp": TcpTransport(node)}``."""
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_framings() -> Iterable[Framing]:
+    """Further framings, each preferred less than ``msgpack`` and ``json`` unless configured."""
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_auth_methods() -> Iterable[AuthMethod]:
+    """Further authentication methods; used only if the configuration names them."""
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_requests(node: Node) -> Mapping[str, Any]:
+    """Further node requests: ``{"name": function(request, *arguments)}``, run in the loop.
+
+    `request` is an `aemp_core.requests.Request`: who asked, and how to answer.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_authorise(node: Node) -> Any:
+    """A function ``(peer: PeerInfo, request: str, arguments: tuple) -> str | None``.
+
+    Asked for each request of a peer to the node port; a text refuses it and says why.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_addresses(node: Node) -> Any:
+    """A function ``(node_id: str) -> Iterable[str]`` that names addresses of a node.
+
+    Asked when a message waits for a node that has no link; later finds go to `Node.learn`.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_commands() -> Iterable[click.Command]:
+    """Further subcommands of the ``aemp`` command."""
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_node_started(node: Node) -> None:
+    """`node` listens and dials now; begin what belongs to its life."""
+    raise NotImplementedError

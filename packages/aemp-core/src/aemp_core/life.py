@@ -1,0 +1,462 @@
+"""The life of a node: opening it, the tasks and timers it owns, closing it without residue.
+
+`Life` is the half of `Node` that no message passes through. Opening: settings, plugins, services,
+listeners, seeds. Closing, in this order: no new work, what is queued is handled, ports end with
+``("closed", node_id)``, their monitors run, links are written out and closed, tasks end, listeners
+go. Every wait in it is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import itertools
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from contextvars import Context
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import context, refusals
+from . import reason as reasons
+from .dial import Dialler
+from .errors import FATAL, AddressError, NodeClosed, UsageError
+from .heartbeat import Pulse
+from .ids import expand_node_id, new_incarnation
+from .link import Listener, Transport
+from .peer import Peer
+from .plugins import plugin_manager
+from .ports import Port
+from .reason import Reason
+from .rendezvous import Rendezvous
+from .requests import Inbound, NodePort, Rules
+from .run_queue import RunQueue
+from .session import Session
+from .settings import Settings
+from .spawn import Spawner
+from .wire import PROVIDER, AuthMethod, Framing, Greeting
+
+if TYPE_CHECKING:
+    from .node import Node, NodeWatch
+
+__all__ = ["Life"]
+
+log = logging.getLogger("aemp_core.node")
+
+Result = TypeVar("Result")
+
+#: Seconds `close` waits for queued work, and again for tasks to end.
+CLOSE_SECONDS = 5.0
+#: What we answer beyond protocol version 1, told in the greeting.
+FEATURES = ("fence",)
+
+
+class Life:
+    """Opening and closing; `Node` adds the verbs."""
+
+    def __init__(
+        self,
+        nodeid: str = "anon/",
+        /,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        entropy: Callable[[int], bytes] = os.urandom,
+        **settings: Any,
+    ) -> None:
+        self.settings = Settings.of(nodeid=nodeid, **settings)
+        self.wall_clock = wall_clock
+        self.entropy = entropy
+        self.random = random.Random(entropy(32))
+        self.id = expand_node_id(nodeid, self._unique)
+        self.incarnation = ""
+        self.closing = False
+        self.closed = False
+        self.next_serial = itertools.count(1).__next__
+        self.ports: dict[str, Port] = {}
+        self.peers: dict[str, Peer] = {}
+        self.addresses: list[str] = []
+        self.rules = Rules(self.settings.rules)
+        self.authorise_hooks: list[Callable[..., Any]] = []
+        self.address_hooks: list[Callable[[str], Any]] = []
+        self.auth_methods: dict[str, AuthMethod] = {}
+        self.framings: dict[str, Framing] = {}
+        self._transports: dict[str, Transport] = {}
+        self._listeners: list[Listener] = []
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._jobs: dict[Any, None] = {}
+        self._held: dict[Session, None] = {}
+        self.node_watches: dict[NodeWatch, None] = {}
+        self._closer: asyncio.Task[None] | None = None
+        self._awaiting_close: set[asyncio.Task[Any]] = set()
+        self._stop: asyncio.Event | None = None
+        self._loss: asyncio.Future[None] | None = None
+        self.loop: asyncio.AbstractEventLoop
+        self.queue: RunQueue
+        self.pulse: Pulse
+        self.dialler: Dialler
+        self.rendezvous: Rendezvous
+        self.spawner: Spawner
+        self.node_port: NodePort
+        self.inbound: Inbound
+
+    @classmethod
+    def of(cls, settings: Settings) -> Node:
+        """A node with these settings."""
+        given = {each.name: getattr(settings, each.name) for each in fields(Settings)}
+        return cls(given.pop("nodeid"), **given)  # type: ignore[return-value]
+
+    def _unique(self) -> str:
+        return new_incarnation(self.wall_clock(), self.entropy(8))
+
+    # -- opening -----------------------------------------------------------------------------
+
+    def open(self) -> Node:
+        """Open the node on the running loop, without listening or dialling yet."""
+        if self.incarnation:
+            raise UsageError(f"node {self.id} was started already: make a new Node for a new life")
+        node: Node = self  # type: ignore[assignment]
+        self.loop = asyncio.get_running_loop()
+        self.incarnation = self._unique()
+        self.queue = RunQueue(self.loop, self._relieved)
+        self.pulse = Pulse(node)
+        self.rendezvous = Rendezvous(node)
+        self.spawner = Spawner(node)
+        self.node_port = NodePort(node)
+        self.inbound = Inbound(node)
+        self._ask_plugins(node)
+        self.dialler = Dialler(node)
+        context.opened(node)
+        return node
+
+    async def start(self) -> Node:
+        """Open the node, import its services, listen and dial; `async with` does this.
+
+        Raises:
+            AddressError: an address whose scheme no installed transport serves.
+            ConfigError: a setting that contradicts another, or a service that cannot be loaded.
+            TransportError: an address that cannot be bound.
+        """
+        node = self.open()
+        try:
+            for module in self.settings.expose:
+                importlib.import_module(module)
+            for service in self.settings.services:
+                self._load_service(service)
+            for address in self.settings.binds:
+                listener = await self.transport(address).listen(address, self.rendezvous.accept)
+                self._listeners.append(listener)
+                self.addresses.extend(listener.addresses)
+            if self.settings.advertise:
+                self.addresses = list(self.settings.advertise)
+            self.dialler.start()
+            plugin_manager().hook.aemp_node_started(node=node)
+        except BaseException:
+            await self.close()
+            raise
+        return node
+
+    def _ask_plugins(self, node: Node) -> None:
+        hook = plugin_manager().hook
+        for method in _flat(hook.aemp_auth_methods()):
+            self.auth_methods[method.name] = method
+        for framing in _flat(hook.aemp_framings()):
+            self.framings[framing.name] = framing
+        for transports in hook.aemp_transports(node=node):
+            self._transports.update(transports)
+        for requests in hook.aemp_requests(node=node):
+            self.node_port.requests.update(requests)
+        self.authorise_hooks = hook.aemp_authorise(node=node)
+        self.address_hooks = hook.aemp_addresses(node=node)
+
+    def _load_service(self, service: Any) -> None:
+        if isinstance(service, str):
+            importlib.import_module(service)
+            return
+        name, *arguments = service
+        module, _, function = name.partition(":")
+        target: Any = importlib.import_module(module)
+        for part in function.split("."):
+            target = getattr(target, part)
+        with context.node_is_current(self):  # type: ignore[arg-type]
+            target(*arguments)
+
+    async def __aenter__(self) -> Node:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def run_forever(self) -> None:
+        """Run until SIGTERM or SIGINT (where the loop can tell), or `close`; then close."""
+        self._stop = asyncio.Event()
+        caught = []
+        for name in (signal.SIGTERM, signal.SIGINT):
+            # Not on Windows, and not outside the main thread.
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                self.loop.add_signal_handler(name, self._stop.set)
+                caught.append(name)
+        try:
+            await self._stop.wait()
+        finally:
+            for name in caught:
+                self.loop.remove_signal_handler(name)
+            await self.close()
+
+    # -- for transports ----------------------------------------------------------------------
+
+    def transport(self, address: str) -> Transport:
+        """The transport for the scheme of an address; no scheme means ``tcp://``."""
+        scheme = address.partition("://")[0] if "://" in address else "tcp"
+        transport = self._transports.get(scheme)
+        if transport is None:
+            known = ", ".join(f"{name}://" for name in sorted(self._transports))
+            raise AddressError(
+                f"{address!r}: no transport for {scheme}:// is installed (there are {known}); "
+                f"perhaps: pip install 'aemp-core[{scheme}]'"
+            )
+        return transport
+
+    def greeting(self, peeraddr: str) -> Greeting:
+        """What this node says of itself on a connection to `peeraddr`."""
+        settings = self.settings
+        return Greeting(
+            self.id,
+            settings.auth_accept,
+            settings.framings,
+            {
+                "provider": PROVIDER,
+                "peeraddr": peeraddr,
+                "incarnation": self.incarnation,
+                "heartbeat": f"{settings.heartbeat:g}",
+                "frame": str(settings.frame_limit),
+                "features": ",".join(FEATURES),
+            },
+        )
+
+    # -- peers and sessions ------------------------------------------------------------------
+
+    def peer(self, node_id: str) -> Peer:
+        """What is held about another node; made when there is nothing yet."""
+        peer = self.peers.get(node_id)
+        if peer is None:
+            peer = self.peers[node_id] = Peer(self, node_id)  # type: ignore[arg-type]
+        return peer
+
+    def forget_idle(self, peer: Peer) -> None:
+        """Drop a peer of which nothing is worth keeping."""
+        if peer.idle and self.peers.get(peer.id) is peer:
+            del self.peers[peer.id]
+
+    def buffered(self) -> int:
+        """Bytes that wait for all peers together."""
+        return sum(peer.buffered() for peer in self.peers.values())
+
+    def hold_back(self, session: Session) -> None:
+        """Too much waits in the run queue: stop reading from this link."""
+        session.pause()
+        self.queue.strained = True
+        self._held[session] = None
+
+    def released(self, session: Session) -> None:
+        """The link is lost: it is held back no more."""
+        self._held.pop(session, None)
+        if self._loss is not None and not self._loss.done():
+            self._loss.set_result(None)
+
+    def _relieved(self) -> None:
+        held, self._held = self._held, {}
+        for session in held:
+            session.resume()
+
+    def refuse(self, session: Session | None, what: str, why: str) -> None:
+        """Log what was refused, and to whom."""
+        who = "this node" if session is None else f"{session.id} at {session.info.origin}"
+        refusals.warn(self.loop, "request", "%s by %s refused: %s", what, who, why)
+
+    def unknown_port(self, session: Session, name: str) -> None:
+        """A message came for a port that does not exist: dropped, as the protocol has it."""
+        refusals.warn(
+            self.loop, "unknown port", "message of %s at %s for unknown port %.100r dropped",
+            session.id, session.info.origin, name,
+        )  # fmt: skip
+
+    # -- running code ------------------------------------------------------------------------
+
+    def fresh_context(self) -> Context:
+        """An empty context: what runs in it belongs to no port and inherits nothing."""
+        return Context()
+
+    def call_in(self, owner: Port | None, function: Callable[..., Any], *args: Any) -> Any:
+        """Call `function` as code of port `owner`, or of no port if it has none or that died."""
+        if owner is not None and owner.alive:
+            result = owner.enter(function, *args)
+        else:
+            owner = None
+            try:
+                result = Context().run(function, *args)
+            except FATAL:
+                raise
+            except BaseException:
+                log.exception("callback %r of node %s", function, self.id)
+                return None
+        if asyncio.iscoroutine(result):
+            return self.own_task(owner, result)
+        return result
+
+    def own_task(
+        self,
+        port: Port | None,
+        coroutine: Coroutine[Any, Any, Result],
+        *,
+        name: str | None = None,
+        in_context: bool = False,
+    ) -> asyncio.Task[Result]:
+        """A task of `port` (None: of the node), cancelled with it; its exception ends the port.
+
+        `in_context` runs it in the port's own context, not a copy: only for callers that are
+        outside that context, or an eager task factory would enter it twice.
+        """
+        scope = Context() if port is None else port.context
+        if port is not None and not in_context:
+            scope = scope.copy()
+        task: asyncio.Task[Result]
+        if sys.version_info >= (3, 11):
+            task = self.loop.create_task(coroutine, name=name, context=scope)
+        else:
+            task = scope.run(self.loop.create_task, coroutine)
+            if name is not None:
+                task.set_name(name)
+        self._tasks[task] = None
+        if port is not None:
+            port.add_job(task)
+            if not port.alive:
+                task.cancel()  # an eager one may have ended its port already
+        task.add_done_callback(lambda task: self._task_done(port, task))
+        return task
+
+    def _task_done(self, port: Port | None, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
+        if port is not None:
+            port.drop_job(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None or isinstance(error, FATAL):
+            return
+        if port is not None and port.alive:
+            port.failed(error, ())
+        else:
+            log.error("task %s of node %s", task.get_name(), self.id, exc_info=error)
+
+    def add_job(self, owner: Port | None, job: Any) -> None:
+        """`job` (anything with `cancel`) ends with `owner`, or with the node."""
+        if owner is not None:
+            owner.add_job(job)
+        else:
+            self._jobs[job] = None
+
+    def drop_job(self, owner: Port | None, job: Any) -> None:
+        """`job` has ended."""
+        if owner is not None:
+            owner.drop_job(job)
+        else:
+            self._jobs.pop(job, None)
+
+    def check_open(self) -> None:
+        """Raise `NodeClosed` if the node takes no new work."""
+        if self.closing or not self.incarnation:
+            word = "closed" if self.incarnation else "not started: use `async with` or start()"
+            raise NodeClosed(f"node {self.id} is {word}")
+
+    # -- closing -----------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Leave the network and end everything of this node; returns when nothing is left.
+
+        What is queued is handled and written out first, within bounded time. Idempotent, and
+        shielded: a cancelled caller gets its `CancelledError` when the node is closed.
+        """
+        if not self.incarnation or self.closed:
+            return
+        caller = asyncio.current_task()
+        if caller is not None:
+            self._awaiting_close.add(caller)
+        if self._closer is None:
+            self._closer = self.loop.create_task(self._close(), name=f"close {self.id}")
+        cancelled = False
+        while not self._closer.done():
+            try:
+                await asyncio.shield(self._closer)
+            except asyncio.CancelledError:
+                cancelled = True
+        if cancelled:
+            raise asyncio.CancelledError
+        self._closer.result()
+
+    async def _close(self) -> None:
+        reason: Reason = (reasons.CLOSED, self.id)
+        await self._drained()
+        self.closing = True
+        if self._stop is not None:
+            self._stop.set()
+        for port in list(self.ports.values()):
+            port.die(reason)
+        for watch in list(self.node_port.watches):
+            self.queue.put(watch, reason)
+        await self._drained()
+        await self._close_links(reason)
+        await self._drained()
+        await self._end_tasks()
+        for listener in self._listeners:
+            try:
+                await listener.close()
+            except OSError:
+                log.exception("closing a listener of node %s", self.id)
+        self.closed = True
+        context.closed(self)  # type: ignore[arg-type]
+
+    async def _drained(self) -> None:
+        """Have the run queue worked off, however often what it does adds to it, within bounds."""
+        ends = self.loop.time() + CLOSE_SECONDS
+        while self.queue.armed and self.loop.time() < ends:
+            await asyncio.sleep(0)
+
+    async def _close_links(self, reason: Reason) -> None:
+        for peer in list(self.peers.values()):
+            for candidate in list(peer.candidates):
+                candidate.close("this node is closing")
+            if peer.session is not None:
+                peer.session.link.close("closed")
+            else:
+                peer.lose(reason)
+        ends = self.loop.time() + CLOSE_SECONDS
+        while any(peer.session for peer in self.peers.values()) and self.loop.time() < ends:
+            self._loss = self.loop.create_future()
+            await asyncio.wait({self._loss}, timeout=ends - self.loop.time())
+        for peer in list(self.peers.values()):
+            peer.lose(reason)
+
+    async def _end_tasks(self) -> None:
+        for job in list(self._jobs):
+            job.cancel()
+        ends = self.loop.time() + CLOSE_SECONDS
+        while self.loop.time() < ends:
+            waiting = [task for task in self._tasks if task not in self._awaiting_close]
+            if not waiting:
+                return
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting, timeout=ends - self.loop.time())
+        for task in self._tasks:
+            log.error("task %s of node %s does not end: %r", task.get_name(), self.id, task)
+
+
+def _flat(answers: list[Any]) -> list[Any]:
+    """What several plugins answered, as one list."""
+    return [each for answer in answers for each in answer]

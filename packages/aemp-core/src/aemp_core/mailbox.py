@@ -1,0 +1,192 @@
+"""The mailbox of an async port: messages wait here until its coroutine receives them.
+
+`get` takes the oldest message of one tag, `get_cond` the oldest that a predicate accepts,
+`messages` all in order of arrival. Messages that a selective receive passed over are kept by
+sequence number and by tag, so each is looked at once per kind of receive, however many wait.
+The room is bounded: one message too many ends the port with ``mailbox_overflow``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from .backlog import Room
+from .errors import CallTimeout, UsageError
+
+if TYPE_CHECKING:
+    from .ports import Port
+
+__all__ = ["Mailbox"]
+
+Message = tuple[Any, ...]
+Predicate = Callable[[Message], object]
+_Entry = tuple[Message, Any, int]
+
+
+class Mailbox:
+    """The waiting messages of one async port."""
+
+    __slots__ = ("_fresh", "_passed", "_port", "_serial", "_tags", "_waiters", "room")
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._fresh: deque[_Entry] = deque()
+        # What a selective receive passed over, oldest first, and the same by tag.
+        self._passed: OrderedDict[int, _Entry] = OrderedDict()
+        self._tags: dict[str, deque[int]] = {}
+        self._serial = 0
+        self._waiters: list[asyncio.Future[bool]] = []
+        self.room = Room(port.node.settings.mailbox_limit)
+
+    def put(self, message: Message, source: Any, size: int) -> None:
+        """A message arrives."""
+        overflow = self.room.add(size)
+        if overflow is not None:
+            self._port.die(overflow)
+            return
+        self._fresh.append((message, source, size))
+        if self._waiters:
+            self._wake(True)
+
+    def drop(self) -> None:
+        """The port died: nothing of this will be received."""
+        self._fresh.clear()
+        self._passed.clear()
+        self._tags.clear()
+        self.room.relieve()
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    async def get(self, tag: str, timeout: float | None) -> Message:
+        """The oldest message tagged `tag`, without the tag."""
+        if not isinstance(tag, str):
+            raise UsageError(f"{tag!r} is no tag: tags are str (get_cond takes a predicate)")
+        message = self._take_tag(tag)
+        if message is None:
+            message = await self._wait(
+                lambda: self._take_tag(tag), timeout, f"message tagged {tag!r}"
+            )
+        return message[1:]
+
+    async def get_cond(self, predicate: Predicate | None, timeout: float | None) -> Message:
+        """The oldest message `predicate` accepts; without one, the oldest of all."""
+        if predicate is None:
+            message = self.take()
+            if message is None:
+                message = await self._wait(self.take, timeout, "message")
+            return message
+        message = self._take_passed(predicate)
+        if message is None:
+            message = self._take_fresh(predicate)
+        if message is None:
+            message = await self._wait(
+                lambda: self._take_fresh(predicate), timeout, "message that fits the condition"
+            )
+        return message
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Every message, in order of arrival, for as long as the port lives."""
+        while True:
+            message = self.take()
+            yield message if message is not None else await self._wait(self.take, None, "")
+
+    def take(self) -> Message | None:
+        """The oldest message that waits, or None."""
+        if self._port.doomed is not None:
+            return None
+        if self._passed:
+            serial, entry = self._passed.popitem(last=False)
+            self._forget(serial, entry[0])
+            return self._taken(entry)
+        return self._taken(self._fresh.popleft()) if self._fresh else None
+
+    def _taken(self, entry: _Entry) -> Message:
+        message, self._port.source, size = entry
+        self.room.take(size)
+        return message
+
+    def _take_tag(self, tag: str) -> Message | None:
+        if self._port.doomed is not None:
+            return None
+        serials = self._tags.get(tag)
+        if serials:
+            return self._taken(self._passed.pop(self._first(tag, serials)))
+        return self._take_fresh(lambda message: bool(message) and message[0] == tag)
+
+    def _first(self, tag: str, serials: deque[int]) -> int:
+        serial = serials.popleft()
+        if not serials:
+            del self._tags[tag]
+        return serial
+
+    def _take_passed(self, predicate: Predicate) -> Message | None:
+        if self._port.doomed is not None:
+            return None
+        for serial, entry in self._passed.items():
+            if predicate(entry[0]):
+                del self._passed[serial]
+                self._forget(serial, entry[0])
+                return self._taken(entry)
+        return None
+
+    def _take_fresh(self, predicate: Predicate) -> Message | None:
+        fresh = self._fresh
+        while fresh and self._port.doomed is None:
+            message = fresh[0][0]
+            accepted = predicate(message)  # may raise: the message stays
+            entry = fresh.popleft()
+            if accepted:
+                return self._taken(entry)
+            self._serial += 1
+            self._passed[self._serial] = entry
+            if message and isinstance(message[0], str):
+                self._tags.setdefault(message[0], deque()).append(self._serial)
+        return None
+
+    def _forget(self, serial: int, message: Message) -> None:
+        """Take a passed message out of the order of its tag."""
+        if message and isinstance(message[0], str):
+            serials = self._tags[message[0]]
+            if serials[0] == serial:
+                serials.popleft()
+            else:
+                serials.remove(serial)  # taken by a predicate from the middle: rare
+            if not serials:
+                del self._tags[message[0]]
+
+    async def _wait(
+        self, take: Callable[[], Message | None], timeout: float | None, what: str
+    ) -> Message:
+        """Try `take` at each arrival until it gives a message or `timeout` seconds are over."""
+        loop = self._port.node.loop
+        ends = None if timeout is None else loop.time() + timeout
+        while True:
+            waiter = loop.create_future()
+            self._waiters.append(waiter)
+            alarm = None if ends is None else loop.call_at(ends, _resolve, waiter)
+            try:
+                arrived = await waiter
+            finally:
+                if alarm is not None:
+                    alarm.cancel()
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+            message = take()
+            if message is not None:
+                return message
+            if not arrived:
+                raise CallTimeout(f"{self._port.id} got no {what} within {timeout} s")
+
+    def _wake(self, arrived: bool) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(arrived)
+
+
+def _resolve(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(False)

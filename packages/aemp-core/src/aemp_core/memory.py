@@ -1,0 +1,164 @@
+"""The memory transport: ``memory://name`` joins nodes that run on one event loop.
+
+Only the bytes stay in memory: handshake, framing and flow control are those of any other stream,
+which is what makes it worth testing with. Names belong to the `MemoryNetwork` of the running
+loop. Nodes without a configured secret use one that the network drew for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .errors import AddressError, TransportError
+from .ids import is_node_id
+from .link import Accept
+from .lobby import Door
+from .pipe import End, pipe
+from .stream import Origin, Stream, StreamNode, connections
+
+__all__ = ["MemoryListener", "MemoryNetwork", "MemoryTransport"]
+
+SCHEME = "memory://"
+
+
+class MemoryNetwork:
+    """Who listens under which name, on one loop. A subclass may wire its own kind of pipe.
+
+    Attributes:
+        secret: what nodes without a configured secret share on this network.
+    """
+
+    def __init__(self) -> None:
+        self.secret = os.urandom(32)
+        self._names: dict[str, Callable[[], asyncio.Protocol]] = {}
+
+    @staticmethod
+    def of(loop: asyncio.AbstractEventLoop) -> MemoryNetwork:
+        """The network of `loop`, made on first use."""
+        network = _networks.get(loop)
+        if network is None:
+            network = _networks[loop] = MemoryNetwork()
+        return network
+
+    def install(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make this the network of `loop`, for nodes that start afterwards."""
+        _networks[loop] = self
+
+    def bind(self, name: str, factory: Callable[[], asyncio.Protocol]) -> None:
+        """Give connections to `name` protocols of `factory`; `TransportError` if it is taken."""
+        if name in self._names:
+            raise TransportError(
+                f"{SCHEME}{name} is bound already on this loop: close that listener first, "
+                "or take another name"
+            )
+        self._names[name] = factory
+
+    def release(self, name: str) -> None:
+        """Take `name` back."""
+        self._names.pop(name, None)
+
+    def connect(
+        self, loop: asyncio.AbstractEventLoop, name: str, dialler: Stream, label: str
+    ) -> None:
+        """Connect `dialler` to whoever listens as `name`; `TransportError` if nobody does.
+
+        Args:
+            label: what the listener calls the dialling side in its log.
+        """
+        factory = self._names.get(name)
+        if factory is None:
+            raise TransportError(
+                f"{SCHEME}{name}: nobody listens there; memory names are those of one event loop"
+            )
+        near, far = self.wire(loop, (dialler, {"peername": name}), (factory(), {"peername": label}))
+        # The far end first: what the near one writes at once must find it open.
+        loop.call_soon(far.open)
+        near.open()
+
+    def wire(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        near: tuple[asyncio.Protocol, Mapping[str, Any]],
+        far: tuple[asyncio.Protocol, Mapping[str, Any]],
+    ) -> tuple[End, End]:
+        """Make the two ends of a new connection."""
+        return pipe(loop, near, far)
+
+
+_networks: WeakKeyDictionary[asyncio.AbstractEventLoop, MemoryNetwork] = WeakKeyDictionary()
+
+
+class MemoryListener:
+    """A bound name."""
+
+    def __init__(self, network: MemoryNetwork, name: str, door: Door) -> None:
+        self.addresses: Sequence[str] = (SCHEME + name,)
+        self._network = network
+        self._name = name
+        self._door: Door | None = door
+
+    async def close(self) -> None:
+        """See `Listener`."""
+        door, self._door = self._door, None
+        if door is not None:
+            self._network.release(self._name)
+            await door.close()
+
+
+class MemoryTransport:
+    """The scheme ``memory`` of one node."""
+
+    def __init__(self, node: StreamNode) -> None:
+        self._node = node
+
+    async def listen(self, address: str, accept: Accept, /) -> MemoryListener:
+        """See `Transport`."""
+        name = _name(address)
+        network = MemoryNetwork.of(self._node.loop)
+        door = Door(
+            self._node,
+            accept,
+            _locate_dialler,
+            connections(self._node, "accept", self._secret(network)),
+        )
+        network.bind(name, door)
+        return MemoryListener(network, name, door)
+
+    async def dial(self, address: str, /) -> Stream:
+        """See `Transport`."""
+        name = _name(address)
+        network = MemoryNetwork.of(self._node.loop)
+        stream = Stream(
+            self._node.loop,
+            _locate_listener,
+            connections(self._node, "dial", self._secret(network)),
+        )
+        network.connect(self._node.loop, name, stream, self._node.id)
+        return await stream.greeted()
+
+    def _secret(self, network: MemoryNetwork) -> bytes:
+        return self._node.settings.secret or network.secret
+
+
+def _name(address: str) -> str:
+    name = address.removeprefix(SCHEME)
+    if name == address or not is_node_id(name):
+        raise AddressError(
+            f"{address!r} is no memory address: write {SCHEME}NAME, "
+            "where NAME is made of A-Z a-z 0-9 _ . : / -"
+        )
+    return name
+
+
+def _locate_listener(transport: asyncio.Transport) -> Origin:
+    name = transport.get_extra_info("peername")
+    return Origin(SCHEME + name, source=name, loopback=True)
+
+
+def _locate_dialler(transport: asyncio.Transport) -> Origin:
+    label = transport.get_extra_info("peername")
+    return Origin(f"memory, dialled by {label}", source=label, loopback=True)

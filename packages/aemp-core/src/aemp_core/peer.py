@@ -1,0 +1,352 @@
+"""A peer: another node as this one sees it; its state, its queue, what we watch there.
+
+    idle --first item--> dialling --link--> up --lost--> idle
+                             \\--dial deadline: as lost----^
+
+*Loss happens in one step* (`lose`), and that is what keeps the promise: the queue is dropped and
+each port we monitor there is *cut*, with one item of the run queue for each. Sends to a cut port
+are discarded, monitors on it join those that wait. The item un-cuts the port and then fires them
+all together; so between a lost message and the notice of it, nothing sent later can arrive. Over
+`send_limit` a single port is cut in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from . import reason as reasons
+from . import refusals
+from .errors import TransportError, UnsendableError
+from .link import Candidate, Link
+from .reason import Reason
+from .session import Session
+from .wire import HEARTBEAT, pack
+
+if TYPE_CHECKING:
+    from .monitor import Watch
+    from .node import Node
+
+__all__ = ["Peer", "Target"]
+
+#: Bytes sent between two looks at how much is really buffered, as a part of `send_limit`.
+STRIDE = 32
+#: All peers together may buffer this many times `send_limit`.
+TOTAL = 8
+
+
+class Target:
+    """A port of a peer that ports of this node monitor; the peer's node port likewise."""
+
+    __slots__ = ("cut", "name", "peer", "watches")
+
+    def __init__(self, peer: Peer, name: str) -> None:
+        self.peer = peer
+        self.name = name
+        self.cut = False
+        self.watches: dict[Watch, None] = {}
+
+    def watch(self, watch: Watch) -> None:
+        """Have `watch` fire when the port dies or messages to it are lost."""
+        self.watches[watch] = None
+        watch.attach(self)
+
+    def unwatch(self, watch: Any) -> None:
+        """Drop a watch; the last one withdraws our monitor."""
+        self.watches.pop(watch, None)
+        if not self.watches and not self.cut:
+            self.peer.unmonitor(self)
+
+    def deliver(self, reason: Reason, source: Any = None, size: int = 0) -> None:
+        """Un-cut the port, then fire every watch on it."""
+        self.peer.uncut(self)
+        watches, self.watches = self.watches, {}
+        items = self.peer.node.queue.items
+        # Ahead of everything queued, in order: no message sent later may come before these.
+        for watch in reversed(watches):
+            if not watch.calls:
+                items.appendleft((watch, reason, None, 0))
+        for watch in watches:
+            if watch.calls:
+                watch.deliver(reason)
+
+
+class Peer:
+    """Everything a node holds about another."""
+
+    __slots__ = (
+        "_allowance", "_deadline", "_queue", "_queued_bytes", "_ready", "_room", "candidates",
+        "cuts", "dialling", "id", "lost_before", "node", "received", "sent", "session", "targets",
+    )  # fmt: skip
+
+    def __init__(self, node: Node, id: str) -> None:
+        self.node = node
+        self.id = id
+        self.session: Session | None = None
+        self.dialling = False
+        self.lost_before = False
+        self.candidates: dict[Candidate, None] = {}
+        self.targets: dict[str, Target] = {}
+        self.cuts: dict[str, Target] = {}
+        self.sent = 0
+        self.received = 0
+        self._queue: deque[tuple[str, bytes]] = deque()
+        self._queued_bytes = 0
+        self._allowance = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._ready: list[asyncio.Future[None]] = []
+        self._room: list[asyncio.Future[None]] = []
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def snd(self, name: str, message: tuple[Any, ...]) -> None:
+        """Send to port `name` there; `UnsendableError` if the message cannot be sent at all."""
+        packed = pack((name, *message))
+        if len(packed) > self.node.settings.frame_limit:
+            raise UnsendableError(
+                f"the message takes {len(packed)} bytes, over frame_limit, "
+                f"{self.node.settings.frame_limit}: send it in parts"
+            )
+        if self.cuts and name in self.cuts:
+            return
+        session = self.session
+        if session is None:
+            self._allowance -= len(packed)
+            if self._allowance < 0 and not self._measured(1):
+                self._over_limit(name, len(packed))
+                return
+            self._enqueue(name, packed)
+            return
+        link = session.link
+        frame = link.encode(packed)
+        limit = session.info.frame_limit
+        if limit is not None and len(frame) > limit:
+            raise UnsendableError(
+                f"the message takes {len(frame)} bytes and {self.id} accepts {limit}: "
+                "send it in parts, or raise frame_limit there"
+            )
+        self._allowance -= len(frame)
+        if self._allowance < 0 and not self._measured(1):
+            self._over_limit(name, len(frame))
+            return
+        self.sent += 1
+        link.send(frame)
+
+    def control(self, request: str, *arguments: Any) -> None:
+        """Send a node request that keeps the contract; it passes up to twice the limit."""
+        packed = pack(("", request, *arguments))
+        self._allowance -= len(packed)
+        if self._allowance < 0 and not self._measured(2):
+            self.lose((reasons.TRANSPORT_ERROR, f"{self.id} takes nothing, twice send_limit waits"))
+            return
+        if self.session is None:
+            self._enqueue("", packed)
+        else:
+            self.sent += 1
+            self.session.link.send(self.session.link.encode(packed))
+
+    def beat(self) -> None:
+        """Send the empty message, so that the peer hears us."""
+        if self.session is not None:
+            self.sent += 1
+            self.session.link.send(self.session.link.encode(HEARTBEAT))
+
+    def buffered(self) -> int:
+        """Bytes that wait here for this peer."""
+        if self.session is None:
+            return self._queued_bytes
+        return self.session.link.measure()
+
+    def _measured(self, times: int) -> bool:
+        """Look at what is buffered, and grant bytes to send before the next look.
+
+        False, if `times` the limit is reached, for this peer or for all together.
+        """
+        limit = self.node.settings.send_limit
+        room = limit * times - self.buffered()
+        if room > 0:
+            room = min(room, limit * times * TOTAL - self.node.buffered())
+        self._allowance = min(room, limit // STRIDE) if room > 0 else 0
+        return room > 0
+
+    def _over_limit(self, name: str, size: int) -> None:
+        text = (
+            f"{self.buffered()} bytes wait for {self.id} and {size} more do not fit; "
+            f"send_limit is {self.node.settings.send_limit}, flush() keeps pace"
+        )
+        self._cut_one(name, (reasons.SEND_LIMIT, text, f"{self.id}#{name}"))
+
+    def _enqueue(self, name: str, packed: bytes) -> None:
+        self._queue.append((name, packed))
+        self._queued_bytes += len(packed)
+        self.want()
+
+    # -- flow --------------------------------------------------------------------------------
+
+    async def flushed(self) -> None:
+        """Return when less than half of `send_limit` is buffered, or the peer is lost."""
+        while self.buffered() * 2 >= self.node.settings.send_limit:
+            # What was sent in this loop turn is written at its end: only what the operating
+            # system did not take then is announced by `writable` when it goes.
+            await asyncio.sleep(0)
+            if self.buffered() * 2 >= self.node.settings.send_limit:
+                waiter: asyncio.Future[None] = self.node.loop.create_future()
+                self._room.append(waiter)
+                await waiter
+
+    def drained(self) -> None:
+        """Something was written out or dropped: those in `flushed` look again."""
+        waiters, self._room = self._room, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- state -------------------------------------------------------------------------------
+
+    def want(self) -> None:
+        """Have a link made unless there is one; the dial deadline runs from the first item."""
+        if self.session is not None or self.dialling:
+            return
+        self.dialling = True
+        seconds = self.node.settings.monitor_timeout
+        self._deadline = self.node.loop.call_later(seconds, self._undialled)
+        self.node.dialler.begin(self)
+
+    def _undialled(self) -> None:
+        seconds = self.node.settings.monitor_timeout
+        failure = self.node.dialler.last_failure(self.id)
+        text = f"no link to {self.id} within {seconds:g} s" + (f": {failure}" if failure else "")
+        self.lose((reasons.TRANSPORT_ERROR, text))
+
+    def _end_dialling(self) -> None:
+        self.dialling = False
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self.node.dialler.end(self)
+
+    def come_up(self, link: Link) -> None:
+        """`link` is the peer's link from now on: queue to the link, state, event, in one step."""
+        if self.session is not None:
+            self.lose((reasons.TRANSPORT_ERROR, f"replaced by a new link to {self.id}"))
+        if self.dialling:
+            self._end_dialling()
+        session = Session(self, link)
+        self._allowance = 0
+        queue, self._queue, self._queued_bytes = self._queue, deque(), 0
+        limit = link.peer.frame_limit
+        too_long: list[tuple[str, Reason]] = []
+        for name, packed in queue:
+            frame = link.encode(packed)
+            if limit is not None and len(frame) > limit:
+                text = f"a message took {len(frame)} bytes and {self.id} accepts {limit}"
+                too_long.append((name, (reasons.TRANSPORT_ERROR, text, f"{self.id}#{name}")))
+                continue
+            if too_long and any(name == other for other, _ in too_long):
+                continue  # behind a lost message: its notice comes first
+            self.sent += 1
+            link.send(frame)
+        self.session = session
+        for name, reason in too_long:
+            self._cut_one(name, reason)
+        self.node.node_event(self.id, True, ())
+        for waiter in self._take_ready():
+            waiter.set_result(None)
+        for candidate in list(self.candidates):
+            candidate.close("another connection became the link")
+        link.start(session)
+        self.node.pulse.add(session)
+
+    def lose(self, reason: Reason) -> None:
+        """The link is lost, or none could be made: everything that follows from it, in one step."""
+        session, self.session = self.session, None
+        if self.dialling:
+            self._end_dialling()
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._allowance = 0
+        queue = self.node.queue
+        for name, target in self.targets.items():
+            if not target.cut:
+                target.cut = True
+                self.cuts[name] = target
+                queue.put(target, reason)
+        if session is not None:
+            self.lost_before = True
+            self.node.pulse.discard(session)
+            session.end(reasons.describe(reason))
+            self.node.released(session)
+            self.node.node_event(self.id, False, reason)
+        for waiter in self._take_ready():
+            waiter.set_exception(TransportError(reasons.describe(reason)))
+        self.drained()
+        self.node.forget_idle(self)
+
+    def _take_ready(self) -> list[asyncio.Future[None]]:
+        ready, self._ready = self._ready, []
+        return [waiter for waiter in ready if not waiter.done()]
+
+    async def ready(self) -> None:
+        """Return when the link is up; `TransportError` when none could be made."""
+        if self.session is None:
+            waiter: asyncio.Future[None] = self.node.loop.create_future()
+            self._ready.append(waiter)
+            self.want()
+            await waiter
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing here is worth remembering."""
+        return not (self.session or self.dialling or self.targets or self.candidates)
+
+    # -- watching ----------------------------------------------------------------------------
+
+    def monitor(self, name: str, watch: Watch) -> None:
+        """Watch port `name` there, or the peer itself (no name: the link is what is watched)."""
+        target = self.targets.get(name)
+        if target is None:
+            target = self.targets[name] = Target(self, name)
+            target.watch(watch)
+            if name:
+                self.control("mon1", name)
+            else:
+                self.want()
+        else:
+            target.watch(watch)
+
+    def unmonitor(self, target: Target) -> None:
+        """The last watch on `target` was withdrawn."""
+        if self.targets.get(target.name) is target:
+            del self.targets[target.name]
+            if target.name and (self.session is not None or self.dialling):
+                self.control("mon0", target.name)
+            self.node.forget_idle(self)
+
+    def ended(self, name: str, reason: Reason) -> None:
+        """The peer says that its port `name` ended (`kil0`)."""
+        target = self.targets.get(name)
+        if target is not None and not target.cut:
+            target.deliver(reason)
+
+    def _cut_one(self, name: str, reason: Reason) -> None:
+        """Messages to one port are lost while the link stays."""
+        target = self.targets.get(name)
+        if target is None:
+            refusals.warn(
+                self.node.loop, "dropped", "message to %s#%s dropped: %s", self.id, name, reason[1]
+            )
+        elif not target.cut:
+            target.cut = True
+            self.cuts[name] = target
+            self.node.queue.put(target, reason)
+            if name:
+                self.control("mon0", name)
+
+    def uncut(self, target: Target) -> None:
+        """The notice of the cut is being given: messages may pass again."""
+        target.cut = False
+        self.cuts.pop(target.name, None)
+        if self.targets.get(target.name) is target:
+            del self.targets[target.name]
+        self.node.forget_idle(self)

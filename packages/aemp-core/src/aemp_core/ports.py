@@ -1,0 +1,354 @@
+"""A port: a destination of messages, and a context to run code in.
+
+The run queue calls `Port.deliver` for each message. The handler of its tag, else the default
+handler, is called in the port's own context; an exception ends the port (`die`), and with it its
+watches fire, its tasks and timers are cancelled and its guarded resources released. What must
+wait, because an async handler runs or an async port reads at its own pace, is in `mailbox.py`
+and `backlog.py`: a port that has neither pays nothing for them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from . import reason as reasons
+from .backlog import Backlog
+from .context import port_context, running_port
+from .errors import FATAL, NoHandler, UsageError
+from .ids import PortID
+from .monitor import Guard, Watch
+from .reason import Reason
+
+if TYPE_CHECKING:
+    from .mailbox import Mailbox
+    from .node import Node
+
+__all__ = ["Handler", "Port"]
+
+Handler = Callable[..., object]
+OnError = Callable[[BaseException, tuple[Any, ...]], object]
+
+log = logging.getLogger("aemp_core.ports")
+
+# States of a port. Only `_OPEN` takes the short way through `deliver`.
+_OPEN, _BUSY, _DEAD = 0, 1, 2
+
+
+class Port:
+    """One port of a node; user code knows it by its ID alone."""
+
+    __slots__ = (
+        "_context", "backlog", "default", "dependents", "doomed", "id", "jobs", "mailbox",
+        "node", "on_death", "on_error", "resources", "running", "source", "state", "tagged",
+        "watches",
+    )  # fmt: skip
+
+    def __init__(
+        self, node: Node, id: PortID, default: Handler | None, on_error: OnError | None
+    ) -> None:
+        self.node = node
+        self.id = id
+        self.default = default
+        self.on_error = on_error
+        self.state = _OPEN
+        self.running = False
+        self.tagged: dict[str, Handler] | None = None
+        self.doomed: Reason | None = None
+        self.source: Any = None
+        self.backlog: Backlog | None = None
+        self.mailbox: Mailbox | None = None
+        # Tables are made on first use: most ports of a large program never need one.
+        self.watches: dict[Any, None] | None = None
+        self.dependents: dict[Watch, None] | None = None
+        self.jobs: dict[Any, None] | None = None
+        self.resources: dict[ResourceGuard, None] | None = None
+        self.on_death: Callable[[Port, Reason], None] | None = None
+        self._context: Context | None = None
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    def deliver(self, message: tuple[Any, ...], source: Any, size: int) -> None:
+        """Handle one message of the run queue, or put it where it waits."""
+        if self.state:
+            if self.state == _BUSY:
+                self.backlog.put(message, source, size)  # type: ignore[union-attr]
+            return
+        # `Backlog.handle` is the same for code that is in the port's context already.
+        tagged = self.tagged
+        if tagged and message and type(message[0]) is str and message[0] in tagged:
+            handler: Handler | None = tagged[message[0]]
+            arguments = message[1:]
+        elif self.mailbox is not None:
+            self.mailbox.put(message, source, size)
+            return
+        else:
+            handler = self.default
+            arguments = message
+        self.source = source
+        if handler is None:
+            self.failed(NoHandler.of(message), message)
+            return
+        context = self._context
+        if context is None:
+            context = self._context = port_context(self)
+        self.running = True
+        try:
+            result = context.run(handler, *arguments)
+        except FATAL:
+            self.running = False
+            raise
+        except BaseException as error:
+            self.running = False
+            self.failed(error, message)
+        else:
+            self.running = False
+            if result is not None and inspect.isawaitable(result) and self.state == _OPEN:
+                self._wait(result, message)
+        if self.doomed is not None:
+            self.die(self.doomed)
+
+    def _wait(self, awaitable: Any, message: tuple[Any, ...]) -> None:
+        """Have an async handler finish before the next message is handled."""
+        if self.backlog is None:
+            self.backlog = Backlog(self)
+        self.state = _BUSY
+        self.backlog.hold(awaitable, message)
+
+    def open_again(self) -> None:
+        """The backlog is worked off: handle messages as they come."""
+        if self.state == _BUSY:
+            self.state = _OPEN
+
+    @property
+    def alive(self) -> bool:
+        """Whether the port has not died yet."""
+        return self.state != _DEAD
+
+    def set_handlers(self, tagged: Mapping[str, Handler | None], default: Any = ...) -> None:
+        """Set, replace or (None) take away handlers, all or none; `...` leaves the default."""
+        for tag, handler in tagged.items():
+            if not isinstance(tag, str):
+                raise UsageError(f"{tag!r} is no tag for {self.id}: tags are str")
+            self._check_handler(handler, f"tag {tag!r}")
+        if default is not ...:
+            self._check_handler(default, "the default")
+            self.default = default
+        for tag, handler in tagged.items():
+            if handler is not None:
+                if self.tagged is None:
+                    self.tagged = {}
+                self.tagged[tag] = handler
+            elif self.tagged is not None:
+                self.tagged.pop(tag, None)
+
+    def _check_handler(self, handler: Any, what: str) -> None:
+        if handler is not None and not callable(handler):
+            raise UsageError(
+                f"{handler!r} is no handler for {what} of {self.id}: give a function or any "
+                "callable, or None to unregister"
+            )
+
+    # -- running code ------------------------------------------------------------------------
+
+    @property
+    def context(self) -> Context:
+        """The context all code of this port runs in."""
+        if self._context is None:
+            self._context = port_context(self)
+        return self._context
+
+    def enter(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `function` as code of this port and return its result, None if it raised.
+
+        Its exception ends the port, as that of a handler does.
+        """
+        if self.state == _DEAD:
+            return None
+        nested = self.running
+        self.running = True
+        try:
+            return self._run_in_context(function, args, kwargs)
+        except FATAL:
+            raise
+        except BaseException as error:
+            self.running = nested
+            self.failed(error, ())
+            return None
+        finally:
+            self.running = nested
+            if self.doomed is not None and not nested:
+                self.die(self.doomed)
+
+    def _run_in_context(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if running_port() is self:
+            return function(*args, **kwargs)
+        began = False
+
+        def call() -> Any:
+            nonlocal began
+            began = True
+            return function(*args, **kwargs)
+
+        try:
+            return self.context.run(call)
+        except RuntimeError:
+            if began:
+                raise
+            # This port's code called another port's, which now calls back: a context cannot
+            # be entered twice, a copy of it can.
+            return self.context.copy().run(call)
+
+    def failed(self, error: BaseException, message: tuple[Any, ...]) -> None:
+        """The port's code raised `error` while it handled `message` (empty: no message)."""
+        if self.state == _DEAD:
+            return
+        if self.on_error is not None and self.doomed is None and isinstance(error, Exception):
+            on_error, self.on_error = self.on_error, None  # an error in it is not its own to mend
+            try:
+                self._run_in_context(on_error, (error, message), {})
+            except FATAL:
+                raise
+            except BaseException as second:
+                error = second
+            else:
+                if self.state != _DEAD and self.on_error is None:
+                    self.on_error = on_error
+                return
+        if not self.watches:
+            log.error("port %s died unwatched", self.id, exc_info=error)
+        reason: Reason
+        if isinstance(error, NoHandler):
+            reason = (reasons.DIE, str(error))
+        else:
+            reason = reasons.die(error)
+        if self.running:
+            self.doomed = reason
+        else:
+            self.die(reason)
+
+    # -- watching and dying ------------------------------------------------------------------
+
+    def watch(self, watch: Any) -> None:
+        """Have `watch` delivered the reason when the port dies."""
+        if self.watches is None:
+            self.watches = {}
+        self.watches[watch] = None
+
+    def unwatch(self, watch: Any) -> None:
+        """Drop a watch."""
+        if self.watches is not None:
+            self.watches.pop(watch, None)
+
+    def add_dependent(self, watch: Watch) -> None:
+        """`watch` kills or tells this port; it ends when this port does."""
+        if self.dependents is None:
+            self.dependents = {}
+        self.dependents[watch] = None
+
+    def drop_dependent(self, watch: Watch) -> None:
+        """`watch` fired or was cancelled."""
+        if self.dependents is not None:
+            self.dependents.pop(watch, None)
+
+    def add_job(self, job: Any) -> None:
+        """`job` (a task or a timer, anything with `cancel`) ends with the port."""
+        if self.jobs is None:
+            self.jobs = {}
+        self.jobs[job] = None
+
+    def drop_job(self, job: Any) -> None:
+        """`job` has ended."""
+        if self.jobs is not None:
+            self.jobs.pop(job, None)
+
+    def add_resource(self, guard: ResourceGuard) -> None:
+        """Release what `guard` holds when the port dies."""
+        if self.resources is None:
+            self.resources = {}
+        self.resources[guard] = None
+
+    def die(self, reason: Reason) -> None:
+        """End the port: one step, in which no code of a watcher runs."""
+        if self.state == _DEAD:
+            return
+        self.state = _DEAD
+        node = self.node
+        node.ports.pop(self.id, None)
+        if self.on_death is not None:
+            self.on_death(self, reason)
+        watches, self.watches = self.watches, None
+        for watch in watches or ():
+            node.queue.put(watch, reason)
+        dependents, self.dependents = self.dependents, None
+        for watch in dependents or ():
+            watch.cancel()
+        self.tagged = self.default = self.on_error = None
+        if self.backlog is not None:
+            self.backlog.drop()
+        if self.mailbox is not None:
+            self.mailbox.drop()
+        jobs, self.jobs = self.jobs, None
+        for job in jobs or ():
+            job.cancel()
+        resources, self.resources = self.resources, None
+        for guard in reversed(resources or {}):
+            guard.release()
+
+
+class ResourceGuard(Guard):
+    """Things released when a port dies, unless cancelled."""
+
+    __slots__ = ("_port", "_things")
+
+    def __init__(self, port: Port, things: tuple[Any, ...]) -> None:
+        self._port = port
+        self._things = things
+
+    def cancel(self) -> None:
+        self._things = ()
+        if self._port.resources is not None:
+            self._port.resources.pop(self, None)
+
+    def release(self) -> None:
+        """Cancel, close or call each thing, last first; errors are logged, not raised."""
+        things, self._things = self._things, ()
+        for thing in reversed(things):
+            release = releaser(thing)
+            try:
+                Context().run(release)
+            except FATAL:
+                raise
+            except BaseException:
+                log.exception("releasing %r, guarded by port %s", thing, self._port.id)
+
+
+def releaser(thing: Any) -> Callable[[], object]:
+    """How a guarded resource is released: its `cancel`, its `close`, or a call of it."""
+    for name in ("cancel", "close"):
+        method = getattr(thing, name, None)
+        if callable(method):
+            release: Callable[[], object] = method
+            return release
+    if callable(thing):
+        call: Callable[[], object] = thing
+        return call
+    raise UsageError(f"{thing!r} cannot be guarded: it has no cancel(), no close(), no call")
+
+
+class Kill:
+    """The item of the run queue by which `kil` travels in order with messages."""
+
+    __slots__ = ("_port",)
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def deliver(self, reason: Reason, source: Any = None, size: int = 0) -> None:
+        """End the port, if it still lives."""
+        self._port.die(reason)

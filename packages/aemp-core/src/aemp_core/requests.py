@@ -1,0 +1,304 @@
+"""Node requests: what the node port answers, and to whom.
+
+A message to the node port is a request: a name and arguments. Those of the AEMP protocol are the
+methods below; any other name is a function to call, looked up in the exposed table and nowhere
+else. `mon1`, `mon0`, `kil0` keep the monitors between two nodes; the rest a person may send, too.
+
+Every request of a peer passes `allowed`: rules of the settings, then the hooks. A refusal goes to
+the log and to the monitor of the port in question; the peer learns no more.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import reason as reasons
+from .errors import FATAL, AempError
+from .expose import exposed_function
+from .ids import check_port_id
+from .ports import Kill
+from .reason import no_such_port, text_of
+from .spawn import REQUEST as SPAWN
+from .wire import pack
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .session import Session
+    from .settings import Rule
+
+__all__ = ["Inbound", "NodePort", "Request", "Rules"]
+
+#: What a peer may do where no rule names it.
+DEFAULTS = {"spawn": True, "call": True, "kil": True, "eval": False, "relay": False}
+
+
+class Rules:
+    """Who may ask for what: the first rule that matches a node and names the word decides."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+
+    def allow(self, node_id: str, word: str) -> bool:
+        """Whether `node_id` may use `word`: eval, spawn, call, kil or relay."""
+        for rule in self._rules:
+            if fnmatch.fnmatchcase(node_id, rule.node):
+                if word in rule.deny:
+                    return False
+                if word in rule.allow:
+                    return True
+        return DEFAULTS[word]
+
+
+class Inbound:
+    """The receiver of everything that comes over links."""
+
+    __slots__ = ("_node", "_prefix")
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._prefix = f"{node.id}#"
+
+    def deliver(self, message: list[Any], session: Session, size: int) -> None:
+        """Find the port a frame is for."""
+        name = message[0]
+        if name:
+            port = self._node.ports.get(self._prefix + name)
+            if port is not None:
+                port.deliver(tuple(message[1:]), session, size)
+            else:
+                self._node.unknown_port(session, name)
+        else:
+            self._node.node_port.deliver(tuple(message[1:]), session, size)
+
+
+class Request:
+    """One request: who asked, and how to answer.
+
+    Attributes:
+        node: the node that was asked.
+        session: the session it came over; None if this node asked itself.
+    """
+
+    __slots__ = ("node", "session")
+
+    def __init__(self, node: Node, session: Session | None) -> None:
+        self.node = node
+        self.session = session
+
+    def may(self, word: str) -> bool:
+        """Whether the asker may use `word`; this node itself may always."""
+        return self.session is None or self.node.rules.allow(self.session.id, word)
+
+    def permit(self, port: Any) -> None:
+        """Raise unless this node may send to `port` for the asker.
+
+        It may to ports here or on the asking node; to node ports and elsewhere only by a rule.
+        """
+        node_id, name = check_port_id(port)
+        session = self.session
+        if session is not None and not self.node.rules.allow(session.id, "relay"):
+            if not name:
+                raise PermissionError(f"{port!r} is a node port: that needs the rule 'relay'")
+            if node_id not in (self.node.id, session.id):
+                raise PermissionError(f"{port!r} is on neither node: that needs the rule 'relay'")
+
+    def snd(self, port: Any, *message: Any) -> None:
+        """Send for the asker, or answer it."""
+        self.permit(port)
+        self.node.snd(port, *message)
+
+
+class NodePort:
+    """The node port: it dispatches requests, is watched, and never dies before its node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.watches: dict[Any, None] = {}
+        self.requests: dict[str, Callable[..., Any]] = {
+            "": _devnull,
+            "devnull": _devnull,
+            "mon1": _mon1,
+            "mon0": _mon0,
+            "kil0": _kil0,
+            "kil": _kil,
+            "snd": _snd,
+            "snd_multiple": _snd_multiple,
+            "info": _info,
+            "known_nodes": _known_nodes,
+            "up_nodes": _up_nodes,
+            "time": _time,
+            "fence": _fence,
+            "eval": _eval,
+            SPAWN: _spawn,
+        }
+
+    def deliver(self, message: tuple[Any, ...], session: Session | None, size: int = 0) -> None:
+        """Answer one request; whatever is wrong with it harms nobody else."""
+        node = self._node
+        name = message[0] if message else ""
+        if not isinstance(name, str):
+            node.refuse(session, "request", f"{name!r:.100} is no request name")
+            return
+        if session is not None:
+            for hook in node.authorise_hooks:
+                refusal = hook(session.info, name, message[1:])
+                if refusal is not None:
+                    self._refuse(session, name, message[1:], str(refusal))
+                    return
+        handler = self.requests.get(name)
+        try:
+            if handler is not None:
+                handler(Request(node, session), *message[1:])
+            else:
+                _call(Request(node, session), name, message[1:])
+        except FATAL:
+            raise
+        except (TypeError, ValueError, PermissionError, LookupError, AempError) as error:
+            node.refuse(session, f"request {name!r:.100}", text_of(error))
+
+    def _refuse(
+        self, session: Session, name: str, arguments: tuple[Any, ...], refusal: str
+    ) -> None:
+        """A hook refused; a spawn is told to the monitors of the port that will not be."""
+        node = self._node
+        node.refuse(session, f"request {name!r:.100}", refusal)
+        if name == SPAWN and arguments and isinstance(arguments[0], str):
+            node.spawner.remember(arguments[0], (reasons.SPAWN_ERROR, refusal))
+
+    # -- watched like a port -----------------------------------------------------------------
+
+    def watch(self, watch: Any) -> None:
+        """Fires when the node is closed."""
+        self.watches[watch] = None
+
+    def unwatch(self, watch: Any) -> None:
+        """Drop a watch."""
+        self.watches.pop(watch, None)
+
+
+def _devnull(request: Request, *arguments: Any) -> None:
+    """``devnull`` and the empty request: ignored."""
+
+
+def _mon1(request: Request, name: str) -> None:
+    """The peer monitors a port here: `kil0` will tell its end, at once if there is none."""
+    node, session = request.node, request.session
+    if session is None or not session.up:
+        return  # asked over a link that is lost: nobody waits for an answer
+    port = node.ports.get(f"{node.id}#{name}")
+    if port is not None and name:
+        session.watch(name, port)
+    else:
+        reason = node.spawner.error(name) or no_such_port(f"{node.id}#{name}")
+        session.peer.control("kil0", name, *reason)
+
+
+def _mon0(request: Request, name: str) -> None:
+    """The peer withdrew its monitor."""
+    if request.session is not None:
+        request.session.unwatch(name)
+
+
+def _kil0(request: Request, name: str, *reason: Any) -> None:
+    """A port of the peer that we monitor ended."""
+    if request.session is not None and request.session.up:
+        request.session.peer.ended(name, reason)
+
+
+def _kil(request: Request, name: str, *reason: Any) -> None:
+    """Kill a port here; the node port cannot be killed."""
+    if not name:
+        raise PermissionError("a node port cannot be killed")
+    if not request.may("kil"):
+        raise PermissionError("killing ports here needs the rule 'kil'")
+    port = request.node.ports.get(f"{request.node.id}#{name}")
+    if port is not None:
+        Kill(port).deliver(reason)
+
+
+def _snd(request: Request, port: str, *message: Any) -> None:
+    """Send a message for the peer."""
+    request.snd(port, *message)
+
+
+def _snd_multiple(request: Request, *messages: list[Any]) -> None:
+    """Send several messages for the peer, each ``[port, elements...]``."""
+    for port, *message in messages:
+        request.snd(port, *message)
+
+
+def _info(request: Request, reply: str, *tags: Any) -> None:
+    """Answer: tags, the node ID."""
+    request.snd(reply, *tags, request.node.id)
+
+
+def _known_nodes(request: Request, reply: str, *tags: Any) -> None:
+    """Answer: tags, every known node ID once."""
+    request.snd(reply, *tags, *request.node.known_nodes())
+
+
+def _up_nodes(request: Request, reply: str, *tags: Any) -> None:
+    """Answer: tags, the IDs of the nodes there is a link to."""
+    request.snd(reply, *tags, *request.node.up_nodes())
+
+
+def _time(request: Request, reply: str, *tags: Any) -> None:
+    """Answer: tags, seconds since the epoch."""
+    request.snd(reply, *tags, request.node.wall_clock())
+
+
+def _fence(request: Request, name: str, reply: str, *tags: Any) -> None:
+    """Answer: tags, once the mailbox of port `name` is below half, or the port is gone."""
+    request.permit(reply)
+    node = request.node
+    node.when_low(name, lambda: None if node.closing else node.snd(reply, *tags))
+
+
+def _spawn(request: Request, name: str, function: str, *arguments: Any) -> None:
+    """Create port `name` and run `function` in it."""
+    request.node.spawner.handle(request.session, name, function, *arguments)
+
+
+def _eval(request: Request, text: str, reply: str | None = None, *tags: Any) -> None:
+    """Run Python `text`; answer: tags, error text (empty if none), the value if it has one."""
+    if not request.may("eval"):
+        if reply is not None:
+            request.snd(reply, *tags, "eval is not allowed here")
+        raise PermissionError("eval needs the rule 'eval'")
+    results: tuple[Any, ...] = ()
+    error = ""
+    scope: dict[str, Any] = {"node": request.node}
+    try:
+        try:
+            code = compile(text, "<eval>", "eval")
+        except SyntaxError:
+            exec(compile(text, "<eval>", "exec"), scope)
+        else:
+            value = eval(code, scope)
+            results = value if isinstance(value, tuple) else (value,)
+        pack(results)
+    except FATAL:
+        raise
+    except BaseException as failure:
+        error, results = text_of(failure), ()
+    if reply is not None:
+        request.snd(reply, *tags, error, *results)
+
+
+def _call(request: Request, name: str, arguments: tuple[Any, ...]) -> None:
+    """Any other name: a function of the exposed table, run outside any port."""
+    if not request.may("call"):
+        raise PermissionError("calling functions here needs the rule 'call'")
+    function = exposed_function(name)
+    if function is None:
+        raise LookupError("neither a node request nor an exposed function")
+    result = request.node.call_in(None, function, *arguments)
+    if inspect.isawaitable(result):
+        request.node.own_task(None, _awaited(result))
+
+
+async def _awaited(result: Any) -> None:
+    await result

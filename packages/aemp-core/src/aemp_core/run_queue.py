@@ -1,0 +1,103 @@
+"""The run queue: everything that is to happen in a node's ports, in one order.
+
+Messages, kills, notices of monitors and node events are items of one deque, drained from one
+`call_soon`, so no handler ever runs inside the verb that caused it. An item is
+``(receiver, message, source, size)``: the receiver's ``deliver(message, source, size)`` is called,
+`source` is the session the message came over (None: from this node), `size` the bytes it took
+there. A slice ends after 256 items or 5 ms, so that the loop gets to its input and timers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from threading import get_ident
+from typing import Any
+
+from .errors import WrongThread
+
+__all__ = ["RunQueue"]
+
+SLICE_ITEMS = 256
+SLICE_SECONDS = 0.005
+#: Items between two looks at the clock.
+STRIDE = 32
+#: Reading from links pauses while more bytes than this wait here, and resumes below half.
+RECEIVED_LIMIT = 8 * 1024 * 1024
+
+
+class RunQueue:
+    """One deque per node and the callback that drains it."""
+
+    __slots__ = (
+        "_context", "_loop", "_thread", "armed", "items", "on_relief", "received", "strained",
+    )  # fmt: skip
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_relief: Callable[[], None]) -> None:
+        """`on_relief` is called when `received` fell below half after `strained` was set."""
+        self.items: deque[tuple[Any, Any, Any, int]] = deque()
+        self.armed = False
+        self.received = 0
+        self.strained = False
+        self.on_relief = on_relief
+        self._loop = loop
+        self._thread = get_ident()
+        # Not the context of whoever sends first: nothing of it may leak into other ports.
+        self._context = Context()
+
+    def put(self, receiver: Any, message: Any, source: Any = None, size: int = 0) -> None:
+        """Queue one item at the tail."""
+        self.items.append((receiver, message, source, size))
+        if not self.armed:
+            self.arm()
+
+    def arm(self) -> None:
+        """Have the queue drained in the next loop turn; `WrongThread` outside the loop's thread.
+
+        The caller has queued its item already, so it is taken back on error.
+        """
+        try:
+            self.check_thread()
+        except WrongThread:
+            self.items.pop()
+            raise
+        self._loop.call_soon(self._drain, context=self._context)
+        self.armed = True
+
+    def check_thread(self) -> None:
+        """Raise `WrongThread` outside the loop's thread."""
+        if get_ident() != self._thread:
+            raise WrongThread(
+                "this node belongs to another thread: use node.snd_threadsafe or "
+                "node.cal_threadsafe, or loop.call_soon_threadsafe(...) for other verbs"
+            )
+
+    def _drain(self) -> None:
+        items = self.items
+        take = items.popleft
+        clock = self._loop.time
+        ends = clock() + SLICE_SECONDS
+        done = 0
+        try:
+            while items:
+                for _ in range(STRIDE):
+                    receiver, message, source, size = take()
+                    if size:
+                        self.received -= size
+                    receiver.deliver(message, source, size)
+                    if not items:
+                        break
+                done += STRIDE
+                if done >= SLICE_ITEMS or clock() > ends:
+                    break
+        finally:
+            # Also when SystemExit or KeyboardInterrupt leaves the loop: it may be run again.
+            if items:
+                self._loop.call_soon(self._drain, context=self._context)
+            else:
+                self.armed = False
+            if self.strained and self.received < RECEIVED_LIMIT // 2:
+                self.strained = False
+                self.on_relief()

@@ -1,0 +1,150 @@
+"""A session: one link from its coming up to its loss, as core sees it.
+
+It observes the link: what comes in goes to the run queue, marked with the session it came over,
+and the loss of the link is told to the `Peer`. It keeps what lives as long as the link does: the
+watches the peer holds on our ports, the names it may spawn, the beats of the failure detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from . import run_queue
+from .link import Link, PeerInfo
+from .reason import Reason
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .peer import Peer
+
+__all__ = ["RemoteWatch", "Session"]
+
+
+class RemoteWatch:
+    """A peer's `mon1` on one of our ports: answered with `kil0` when the port ends."""
+
+    __slots__ = ("_name", "_session", "port")
+
+    def __init__(self, session: Session, name: str, port: Any) -> None:
+        self._session = session
+        self._name = name
+        self.port = port
+
+    def deliver(self, reason: Reason, source: Any = None, size: int = 0) -> None:
+        """The port ended."""
+        session = self._session
+        if session.watches.pop(self._name, None) is self:
+            session.peer.control("kil0", self._name, *reason)
+
+
+class Session:
+    """What a node holds about one link while it is up."""
+
+    __slots__ = (
+        "answered", "heard", "heard_before", "info", "link", "lost_reason", "node", "paused",
+        "peer", "readers", "sent_before", "serial", "silent_ticks", "watches",
+    )  # fmt: skip
+
+    def __init__(self, peer: Peer, link: Link) -> None:
+        self.peer = peer
+        self.node: Node = peer.node
+        self.link = link
+        self.info: PeerInfo = link.peer
+        self.watches: dict[str, RemoteWatch] = {}
+        self.lost_reason: Reason | None = None
+        self.serial = self.node.next_serial()
+        self.paused = False
+        self.readers = 0
+        # The failure detector's: chunks heard, pings answered; see heartbeat.py.
+        self.heard = 0
+        self.heard_before = -1
+        self.silent_ticks = 0
+        self.sent_before = -1
+        self.answered = 0
+
+    @property
+    def id(self) -> str:
+        """The proven node ID at the other end."""
+        return self.info.id
+
+    @property
+    def up(self) -> bool:
+        """Whether this is the peer's link now."""
+        return self.peer.session is self
+
+    # -- Observer ----------------------------------------------------------------------------
+
+    def received(self, messages: Sequence[list[Any]], size: int) -> None:
+        """Queue what came in, and hold the peer back while too much waits."""
+        self.heard += 1
+        if not messages:
+            return
+        node = self.node
+        queue = node.queue
+        self.peer.received += len(messages)
+        share = size // len(messages) or 1
+        inbound = node.inbound
+        queue.items.extend([(inbound, message, self, share) for message in messages])
+        if not queue.armed:
+            queue.arm()
+        queue.received += share * len(messages)
+        if queue.received > run_queue.RECEIVED_LIMIT:
+            node.hold_back(self)
+
+    def writable(self) -> None:
+        """The link's buffer drained."""
+        self.peer.drained()
+
+    def lost(self, reason: Reason) -> None:
+        """The link ended."""
+        self.lost_reason = reason
+        if self.up:
+            self.peer.lose(reason)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop reading, unless the peer is being pinged: then its answer must get through."""
+        if not self.paused and not self.readers:
+            self.paused = True
+            self.link.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.paused:
+            self.paused = False
+            self.link.resume()
+
+    @contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Read inside the block whatever waits in the run queue: an answer must get through."""
+        self.readers += 1
+        self.resume()
+        try:
+            yield
+        finally:
+            self.readers -= 1
+
+    # -- watching ----------------------------------------------------------------------------
+
+    def watch(self, name: str, port: Any) -> None:
+        """The peer monitors `port`; a second request changes nothing."""
+        if name not in self.watches:
+            watch = self.watches[name] = RemoteWatch(self, name, port)
+            port.watch(watch)
+
+    def unwatch(self, name: str) -> None:
+        """The peer withdrew its monitor."""
+        watch = self.watches.pop(name, None)
+        if watch is not None:
+            watch.port.unwatch(watch)
+
+    def end(self, text: str) -> None:
+        """The link is lost to us, whoever ended it: nothing of it has an effect any more."""
+        watches, self.watches = self.watches, {}
+        for watch in watches.values():
+            watch.port.unwatch(watch)
+        if self.lost_reason is None:
+            self.link.abort(text)

@@ -1,0 +1,309 @@
+"""Settings: what a node is told about itself, as one checked and immutable record.
+
+`Node` takes the fields as keywords; `aemp_core.config` collects them from files, variables and
+the command line. Every value is checked when the record is made, wherever it came from, and an
+error names the value and the remedy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .errors import ConfigError
+
+__all__ = ["Rule", "Settings"]
+
+MIN_SECRET_BYTES = 16
+RULE_WORDS = ("eval", "spawn", "call", "kil", "relay")
+LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+
+_NODE_ID_PATTERN = re.compile(r"(?:[A-Za-z0-9_.:/-]|%n|%u){0,255}\Z")
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
+_FUNCTION = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://.")
+_HOST_PORT = re.compile(r"(?:\[[^\]/]+\]|[^:/\s]*):[0-9]+\Z")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What nodes whose ID matches a pattern may ask of this one. The first rule that names a
+    word decides; words no rule names keep their default.
+
+    Attributes:
+        node: a shell-style pattern of node IDs, ``*`` for all.
+        allow: words out of ``eval spawn call kil relay`` that such nodes may use.
+        deny: words they may not use.
+    """
+
+    node: str
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
+    """The text in `known` that looks most like `word`, None if none does."""
+    import difflib  # only errors need it
+
+    return next(iter(difflib.get_close_matches(word, list(known), 1, cutoff)), None)
+
+
+def unknown(kind: str, word: str, known: Iterable[str]) -> str:
+    """The text of an error about a word that is none of `known`."""
+    known = sorted(known)
+    near = nearest(word, known)
+    if near is not None:
+        return f"unknown {kind} {word!r}: did you mean {near!r}?"
+    return f"unknown {kind} {word!r}: use one of {', '.join(known) or '(there are none)'}"
+
+
+# -- checks: each takes the value as given and returns it as kept, or raises ValueError --------
+
+
+def _node_id(value: Any) -> str:
+    if not isinstance(value, str) or not _NODE_ID_PATTERN.match(value):
+        raise ValueError(
+            "use at most 255 characters out of A-Z a-z 0-9 _ . : / - "
+            "(%n stands for the host name, %u for a unique text)"
+        )
+    return value
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("a list is needed")
+    return tuple(value)
+
+
+def _texts(what: str, right: Callable[[str], object]) -> Callable[[Any], tuple[str, ...]]:
+    def check(value: Any) -> tuple[str, ...]:
+        items = _items(value)
+        for item in items:
+            if not isinstance(item, str) or not right(item):
+                raise ValueError(f"{item!r} is no {what}")
+        return items
+
+    return check
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    addresses = []
+    for item in _items(value):
+        if not isinstance(item, str) or not (_SCHEME.match(item) or _HOST_PORT.match(item)):
+            raise ValueError(
+                f"{item!r} is no address: write tcp://HOST:PORT, or HOST:PORT which means the same"
+            )
+        addresses.append(item if _SCHEME.match(item) else f"tcp://{item}")
+    return tuple(addresses)
+
+
+_modules = _texts("module: write package.module", _MODULE.match)
+_words = _texts("name", lambda text: re.fullmatch(r"[A-Za-z0-9_.-]+", text))
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = _words(value)
+    if not names:
+        raise ValueError("at least one name is needed")
+    return names
+
+
+def _offer(value: Any) -> tuple[str, ...]:
+    names = _names(value)
+    if "cleartext" in names:
+        raise ValueError("the secret is never sent as clear text; 'cleartext' is for auth_accept")
+    return names
+
+
+def _services(value: Any) -> tuple[Any, ...]:
+    services: list[str | tuple[Any, ...]] = []
+    for item in _items(value):
+        if isinstance(item, str) and _MODULE.match(item):
+            services.append(item)
+        elif (
+            isinstance(item, (list, tuple))
+            and item
+            and isinstance(item[0], str)
+            and _FUNCTION.match(item[0])
+        ):
+            services.append(tuple(item))
+        else:
+            raise ValueError(
+                f"{item!r} is no service: write 'package.module' to import it, or "
+                "['package.module:function', ARGUMENT, ...] to call a function"
+            )
+    return tuple(services)
+
+
+def _secret(value: Any) -> bytes | None:
+    # The texts here never repeat the value: they end up in logs.
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogateescape")
+    if value is None:
+        return None
+    if not isinstance(value, bytes):
+        raise ValueError(f"a text or bytes are needed, not {type(value).__name__}")
+    if len(value) < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"{len(value)} bytes are too short to be safe, {MIN_SECRET_BYTES} are needed: "
+            "make one with 'aemp secret new'"
+        )
+    return value
+
+
+def _number(low: float, high: float, unit: str, *, above: bool = False) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high or (above and value == low):
+            start = f"more than {low:g}" if above else f"{low:g}"
+            raise ValueError(f"{start} to {high:g} {unit} are needed")
+        return float(value)
+
+    return check
+
+
+def _integer(low: int, high: int, unit: str) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"a whole number from {low} to {high} {unit} is needed")
+        return value
+
+    return check
+
+
+def _rules(value: Any) -> tuple[Rule, ...]:
+    if isinstance(value, (Mapping, Rule)) or not isinstance(value, (list, tuple)):
+        raise ValueError("a list of rules is needed: [{node = 'ops/*', allow = ['eval']}]")
+    return tuple(_rule(item) for item in value)
+
+
+def _rule(item: Any) -> Rule:
+    if isinstance(item, Rule):
+        item = {"node": item.node, "allow": item.allow, "deny": item.deny}
+    if not isinstance(item, Mapping) or not isinstance(item.get("node"), str):
+        raise ValueError(f"{item!r} is no rule: write {{node = 'ops/*', allow = ['eval']}}")
+    for key in item:
+        if key not in ("node", "allow", "deny"):
+            raise ValueError(unknown("key of a rule", str(key), ("node", "allow", "deny")))
+    words = {key: _words(item.get(key, ())) for key in ("allow", "deny")}
+    for word in words["allow"] + words["deny"]:
+        if word not in RULE_WORDS:
+            raise ValueError(unknown("word of a rule", word, RULE_WORDS))
+    return Rule(item["node"], words["allow"], words["deny"])
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false is needed")
+    return value
+
+
+def _level(value: Any) -> str:
+    if not isinstance(value, str) or value.upper() not in LOG_LEVELS:
+        raise ValueError(f"use one of {', '.join(LOG_LEVELS)}")
+    return value.upper()
+
+
+def _setting(
+    default: Any, check: Callable[[Any], Any], *, repr: bool = True, file: bool = True
+) -> Any:
+    return field(default=default, repr=repr, metadata={"check": check, "file": file})
+
+
+_BIG = 2**40
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a node is told about itself, checked and immutable.
+
+    Attributes:
+        nodeid: the node's ID, or a pattern: ``%n`` is the host name, ``%u`` a unique text,
+            a ``/`` at the end means ``/%u``.
+        binds: addresses to listen on.
+        advertise: addresses others shall use; none: those listened on, with real port numbers.
+        seeds: addresses dialled first, and again for ever.
+        services: what is imported or called once the node is up.
+        expose: modules imported at start for their ``@exposed`` functions.
+        secret: what the nodes of a network share, at least 16 bytes; None: the per-user secret,
+            and loopback only.
+        monitor_timeout: seconds a message for a node without a link waits for one.
+        connect_interval: seconds, the longest pause between two attempts to dial a seed.
+        heartbeat: seconds of silence after which a peer counts as lost.
+        framings: names of message framings, preferred first.
+        auth_offer: names of authentication methods to prove ourselves with, preferred first.
+        auth_accept: names of those accepted from peers.
+        send_limit: bytes that may wait for one peer.
+        mailbox_limit: messages that may wait in an async port.
+        frame_limit: bytes of the longest message accepted, 64 KiB to 1 GiB.
+        spawn_limit: live ports one other node may have spawned here.
+        rules: what which nodes may ask of this one.
+        strict: local messages are copied through the codec, so that what works locally works
+            remotely; set by programs only.
+        log_level: the least severity logged by the ``aemp`` command.
+    """
+
+    nodeid: str = _setting("anon/", _node_id)
+    binds: tuple[str, ...] = _setting((), _addresses)
+    advertise: tuple[str, ...] = _setting((), _addresses)
+    seeds: tuple[str, ...] = _setting((), _addresses)
+    services: tuple[str | tuple[Any, ...], ...] = _setting((), _services)
+    expose: tuple[str, ...] = _setting((), _modules)
+    secret: bytes | None = _setting(None, _secret, repr=False)
+    monitor_timeout: float = _setting(30.0, _number(10, 86_400, "seconds", above=True))
+    connect_interval: float = _setting(5.0, _number(0, 3_600, "seconds", above=True))
+    heartbeat: float = _setting(10.0, _number(1, 3_600, "seconds"))
+    framings: tuple[str, ...] = _setting(("msgpack", "json"), _names)
+    auth_offer: tuple[str, ...] = _setting(("hmac_sha3_512_role",), _offer)
+    auth_accept: tuple[str, ...] = _setting(("hmac_sha3_512_role",), _names)
+    send_limit: int = _setting(32 * 2**20, _integer(1, _BIG, "bytes"))
+    mailbox_limit: int = _setting(100_000, _integer(1, _BIG, "messages"))
+    frame_limit: int = _setting(16 * 2**20, _integer(2**16, 2**30, "bytes"))
+    spawn_limit: int = _setting(10_000, _integer(0, _BIG, "ports"))
+    rules: tuple[Rule, ...] = _setting((), _rules)
+    strict: bool = _setting(False, _flag, file=False)
+    log_level: str = _setting("WARNING", _level)
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = checked(each.name, getattr(self, each.name))
+            object.__setattr__(self, each.name, value)
+
+    @classmethod
+    def of(cls, **settings: Any) -> Settings:
+        """The settings given by keyword; raises `ConfigError` naming the key and the remedy."""
+        for key in settings:
+            check_key(key, KEYS)
+        return cls(**settings)
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    each.name: each.metadata["check"] for each in fields(Settings)
+}
+KEYS = tuple(_CHECKS)
+#: What a configuration file, a variable or the command line may set.
+FILE_KEYS = tuple(each.name for each in fields(Settings) if each.metadata["file"])
+
+
+def check_key(key: str, known: Iterable[str]) -> None:
+    """Raise `ConfigError` naming the nearest of `known` unless `key` is one of them."""
+    if key not in known:
+        raise ConfigError(unknown("setting", key, known))
+
+
+def checked(key: str, value: Any) -> Any:
+    """`value` as `Settings` keeps it under `key`; raises `ConfigError` naming both."""
+    try:
+        return _CHECKS[key](value)
+    except ValueError as error:
+        shown = "secret" if key == "secret" else f"{key} = {value!r}"
+        raise ConfigError(f"{shown}: {error}") from None
+
+
+def default(key: str) -> Any:
+    """What `Settings` has for `key` if nothing is said."""
+    return Settings.__dataclass_fields__[key].default

@@ -1,0 +1,576 @@
+"""A stream: the candidate and link that any ordered byte stream makes, whoever carries the bytes.
+
+`Stream` is an `asyncio.Protocol` around a `wire.Connection`. TCP and unix sockets use it, and so
+does the memory transport: what they add is how a byte stream comes about.
+
+    connection_made --greeting, nonce--> GREETED --proved and confirmed--> OPEN --start--> LIVE
+           \\____________________________/  \\__ 10 s after connection_made at the latest __/
+
+*Writing.* Frames of one loop turn are joined and written once. The transport holds at most one
+write that the operating system did not take at once: everything after it waits here, so that
+`buffered` is exact, nothing is copied twice, and `writable` follows whenever that write went out.
+
+*Reading.* What arrives before `start` is kept, up to `EARLY_BYTES`; reading goes on meanwhile,
+so that a candidate that is held for a while still learns that its peer has gone.
+
+*Ending.* `_end` is the one place where a stream ends for core, whatever came first of a close, an
+abort, a reset and a fault of the peer, and so `lost` is told once and last. A closed link writes
+out what is queued, says so by an end of file, and reads on until the peer's: closing a socket
+with unread input would reset it, and take with it what the peer has not read yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+from . import refusals
+from .errors import (
+    AempError,
+    ConfigError,
+    LocalProtocolError,
+    PeerRefused,
+    RemoteProtocolError,
+    TransportError,
+)
+from .link import Observer, PeerInfo
+from .reason import TRANSPORT_ERROR
+from .settings import Settings, unknown
+from .wire import (
+    NONCE_BYTES,
+    AuthMethod,
+    Connection,
+    Framing,
+    Greeted,
+    Greeting,
+    Role,
+)
+
+if TYPE_CHECKING:
+    from .lobby import Door
+
+__all__ = [
+    "CLOSE_SECONDS",
+    "EARLY_BYTES",
+    "HANDSHAKE_SECONDS",
+    "LINGER_SECONDS",
+    "Origin",
+    "Stream",
+    "StreamNode",
+    "connections",
+]
+
+T = TypeVar("T")
+
+#: Seconds from the first byte until both sides have proved themselves.
+HANDSHAKE_SECONDS = 10.0
+#: Seconds a closed link may take to write out what is queued.
+CLOSE_SECONDS = 5.0
+#: Seconds it then waits for the peer to close its side too.
+LINGER_SECONDS = 1.0
+#: Bytes kept of a peer that sends messages before the link is started; then reading pauses.
+EARLY_BYTES = 65_536
+#: Bytes handed to the transport in one write, unless a single frame is longer.
+WRITE_BYTES = 1_048_576
+
+
+class StreamNode(Protocol):
+    """What of a `Node` a transport over byte streams uses."""
+
+    @property
+    def id(self) -> str:
+        """The node ID."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop everything runs on."""
+
+    @property
+    def settings(self) -> Settings:
+        """Limits, and names of methods and framings."""
+
+    @property
+    def auth_methods(self) -> Mapping[str, AuthMethod]:
+        """The authentication methods there are, by name."""
+
+    @property
+    def framings(self) -> Mapping[str, Framing]:
+        """The framings there are, by name."""
+
+    def entropy(self, count: int, /) -> bytes:
+        """Random bytes, `os.urandom` outside of tests."""
+
+    def greeting(self, peeraddr: str, /) -> Greeting:
+        """What the node says of itself to a peer it sees at `peeraddr`."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the other end of a connection is.
+
+    Attributes:
+        address: for people and logs.
+        source: what unauthenticated connections are counted by; one host, say.
+        loopback: whether the connection cannot leave this machine.
+        peeraddr: the address as the greeting tells it to the peer, "" for none.
+    """
+
+    address: str
+    source: str
+    loopback: bool = False
+    peeraddr: str = ""
+
+
+Locate = Callable[[asyncio.Transport], Origin]
+Converse = Callable[[asyncio.Transport, Origin], Connection]
+
+
+def connections(node: StreamNode, role: Role, secret: bytes) -> Converse:
+    """How `node` speaks the protocol on connections of one role, all with the same secret.
+
+    Raises `ConfigError` if the settings name a method or a framing that does not exist.
+    """
+    settings = node.settings
+    offer = _named("authentication method", settings.auth_offer, node.auth_methods)
+    accept = _named("authentication method", settings.auth_accept, node.auth_methods)
+    framings = _named("framing", settings.framings, node.framings)
+
+    def converse(transport: asyncio.Transport, origin: Origin) -> Connection:
+        return Connection(
+            role,
+            node.greeting(origin.peeraddr),
+            node.entropy(NONCE_BYTES),
+            secret=secret,
+            auth_offer=offer,
+            auth_accept=accept,
+            framings=framings,
+            frame_limit=settings.frame_limit,
+            origin=origin.address,
+            loopback=origin.loopback,
+        )
+
+    return converse
+
+
+def _named(kind: str, names: Sequence[str], known: Mapping[str, T]) -> list[T]:
+    for name in names:
+        if name not in known:
+            raise ConfigError(unknown(kind, name, known))
+    return [known[name] for name in names]
+
+
+class Stream(asyncio.Protocol):
+    """One connection, from its first byte to its last: `Candidate` and `Link` in turn.
+
+    Args:
+        loop: the loop of the node.
+        locate: tells where a fresh transport leads to, and prepares it; raises `TransportError`
+            to refuse the connection unheard.
+        converse: makes the protocol machine for it, see `connections`.
+        door: for an accepted connection, the listener's side of it.
+
+    Attributes:
+        loop: the loop of the node.
+        origin: where the other end is; set once the connection is made.
+        buffered: see `Link`.
+    """
+
+    __slots__ = (
+        "_base", "_begun", "_choked", "_closing", "_confirmed", "_connection", "_converse",
+        "_door", "_early", "_early_size", "_failure", "_frames", "_gone", "_greeting", "_live",
+        "_locate", "_observer", "_open", "_paused", "_proof", "_proved", "_reading",
+        "_text", "_timer", "_transport", "buffered", "loop", "origin",
+    )  # fmt: skip
+
+    origin: Origin
+    _connection: Connection
+    _transport: asyncio.Transport
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        locate: Locate,
+        converse: Converse,
+        door: Door | None = None,
+    ) -> None:
+        self.loop = loop
+        self._locate = locate
+        self._converse = converse
+        self._door = door
+        self._timer: asyncio.TimerHandle | None = None
+        self._observer: Observer | None = None
+        # What became of the greeting, of the proof, of the connection: an error or None.
+        self._greeting: asyncio.Future[TransportError | None] = loop.create_future()
+        self._proof: asyncio.Future[TransportError | None] = loop.create_future()
+        self._gone: asyncio.Future[None] = loop.create_future()
+        self._proved = self._confirmed = False
+        self._open = False  # proved and confirmed, and neither closed nor lost
+        self._begun = False  # the observer is being told
+        self._live = False  # open and begun: what arrives is decoded and delivered at once
+        self._closing: str | None = None
+        self._failure: TransportError | None = None
+        self._text = ""
+        # Reading.
+        self._reading = True
+        self._paused = False
+        self._early: list[bytes] = []
+        self._early_size = 0
+        # Writing: `buffered` is what the transport holds (`_base`) and the frames held here.
+        self.buffered = 0
+        self._base = 0
+        self._frames: list[bytes] = []
+        self._choked = False
+
+    # -- asyncio.Protocol: the connection ------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._timer = self.loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
+        try:
+            self.origin = self._locate(self._transport)
+            self._connection = self._converse(self._transport, self.origin)
+        except AempError as error:
+            self._end(str(error))
+            refusals.warn(self.loop, "connection", "connection refused: %s", error)
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=0)
+        if self._door is not None:
+            self._door.enter(self)
+        if self._failure is None:
+            self._transport.write(self._connection.outgoing())
+
+    def data_received(self, data: bytes) -> None:
+        """Deliver, or go on with the handshake."""
+        if not self._live:
+            self._receive(data)
+            return
+        messages = self._connection.decode(data)
+        assert self._observer is not None
+        self._observer.received(messages, len(data))
+        if self._connection.error is not None:
+            self._blame(str(self._connection.error))
+
+    def eof_received(self) -> None:
+        """The peer sends no more: in this protocol that ends the connection."""
+        if self._closing is None and self._failure is None:
+            self._end_by_peer("the peer closed the connection")
+            self._drop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        if self._closing is not None:
+            self._end(self._closing)
+        elif exc is None:
+            self._end_by_peer("the connection was closed")
+        else:
+            self._end_by_peer(f"the connection broke: {exc}")
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    # -- the handshake -------------------------------------------------------------------------
+
+    async def greeted(self) -> Stream:
+        """Return when the peer has greeted; raise `TransportError` if it does not.
+
+        Ends the connection if cancelled.
+        """
+        try:
+            failure = await asyncio.shield(self._greeting)
+        except asyncio.CancelledError:
+            self.abort("dialling was given up")
+            raise
+        if failure is not None:
+            raise failure
+        return self
+
+    @property
+    def peer(self) -> PeerInfo:
+        """See `Candidate` and `Link`."""
+        peer = self._connection.peer
+        if peer is None:
+            raise LocalProtocolError(f"{self.origin.address} has not greeted yet")
+        return peer
+
+    async def proved(self) -> None:
+        """See `Candidate`."""
+        failure = await asyncio.shield(self._proof)
+        if failure is not None:
+            raise failure
+
+    def confirm(self) -> Stream:
+        """See `Candidate`. The link may be started and used once the peer is proved, too."""
+        if self._failure is not None:
+            raise self._failure
+        self._transport.write(self._connection.prove())
+        self._confirmed = True
+        self._settle()
+        return self
+
+    def _receive(self, data: bytes) -> None:
+        """Take bytes that are not for the observer, or not yet."""
+        if self._failure is not None or self._closing is not None:
+            return
+        if self._proved:
+            self._keep(data)
+            return
+        try:
+            events = self._connection.receive(data)
+        except RemoteProtocolError as error:
+            self._blame(str(error))
+            return
+        for event in events:
+            # The listener may have closed us when it was told of the one before.
+            if self._failure is not None:
+                return
+            if isinstance(event, Greeted):
+                self._greeting.set_result(None)
+                if self._door is not None:
+                    self._door.greeted(self)
+            else:
+                self._proved = True
+                self._early_size = len(data)
+                self._proof.set_result(None)
+                if self._door is not None:
+                    self._door.proved(self)
+                self._settle()
+
+    def _keep(self, data: bytes) -> None:
+        self._early.append(data)
+        self._early_size += len(data)
+        if self._early_size >= EARLY_BYTES:
+            self._read(False)
+
+    def _settle(self) -> None:
+        if self._proved and self._confirmed:
+            self._open = True
+            self._cancel_timer()
+            if self._door is not None:
+                self._door.leave(self)
+
+    def _too_slow(self) -> None:
+        self._blame(f"no complete handshake within {HANDSHAKE_SECONDS:g} s")
+
+    # -- Link: reading -------------------------------------------------------------------------
+
+    def start(self, observer: Observer, /) -> None:
+        """See `Link`. Raises `LocalProtocolError` before both sides have proved themselves."""
+        if not (self._proved and self._confirmed):
+            raise LocalProtocolError(f"{self.origin.address}: no link yet, nothing may be read")
+        self._observer = observer
+        self.loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        """Deliver what came in before `start`, and how it ended if it has."""
+        if self._observer is None or self._begun:
+            return
+        if self._failure is None:
+            if self._paused or self._closing is not None:
+                return  # `resume` comes here again; a closed link only ends
+            self._live = True
+        self._begun = True
+        early, self._early = b"".join(self._early), []
+        if not self._paused:
+            messages = self._connection.decode(early)
+            if messages or early:
+                self._observer.received(messages, self._early_size)
+            if self._connection.error is not None:
+                self._blame(str(self._connection.error))
+        if self._failure is not None:
+            self._tell_lost()
+        elif not self._paused:
+            self._read(True)
+
+    def pause(self) -> None:
+        """See `Link`."""
+        self._paused = True
+        self._read(False)
+
+    def resume(self) -> None:
+        """See `Link`."""
+        self._paused = False
+        if self._begun:
+            self._read(True)
+        elif self._observer is not None:
+            self.loop.call_soon(self._begin)
+
+    def _read(self, wanted: bool) -> None:
+        if wanted is not self._reading and not self._transport.is_closing():
+            self._reading = wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    # -- Link: writing -------------------------------------------------------------------------
+
+    def encode(self, packed: bytes, /) -> bytes:
+        """See `Link`."""
+        return self._connection.encode(packed)
+
+    def send(self, frame: bytes, /) -> None:
+        """See `Link`. Raises `LocalProtocolError` before both sides have proved themselves."""
+        if not self._open:
+            if self._failure is None and self._closing is None:
+                raise LocalProtocolError(f"{self.origin.address}: no link yet, nothing may be sent")
+            return
+        frames = self._frames
+        if not frames:
+            self.loop.call_soon(self._flush)
+        frames.append(frame)
+        self.buffered += len(frame)
+
+    def measure(self) -> int:
+        """See `Link`."""
+        if self._choked:
+            here = self.buffered - self._base
+            self._base = self._transport.get_write_buffer_size()
+            self.buffered = self._base + here
+        return self.buffered
+
+    def _flush(self) -> None:
+        """Write what was sent in this loop turn, at most `WRITE_BYTES` in one piece."""
+        frames = self._frames
+        transport = self._transport
+        if not frames or self._choked or transport.is_closing():
+            return
+        # Not choked, so the transport holds nothing: `buffered` is the size of `frames`.
+        here = self.buffered
+        if here <= WRITE_BYTES:
+            data = b"".join(frames)
+            frames.clear()
+            here = 0
+            transport.write(data)
+        else:
+            while frames and not self._choked:
+                count = size = 0
+                while count < len(frames) and size < WRITE_BYTES:
+                    size += len(frames[count])
+                    count += 1
+                data = b"".join(frames[:count])
+                del frames[:count]
+                here -= size
+                transport.write(data)
+        self._base = transport.get_write_buffer_size() if self._choked else 0
+        self.buffered = self._base + here
+
+    def pause_writing(self) -> None:
+        """The operating system did not take all of a write."""
+        self._choked = True
+
+    def resume_writing(self) -> None:
+        """It has taken the rest."""
+        self._choked = False
+        self.buffered -= self._base
+        self._base = 0
+        self._flush()
+        if self._closing is not None:
+            self._say_goodbye()
+        elif self._live:
+            assert self._observer is not None
+            self._observer.writable()
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def close(self, reason: str = "", /) -> None:
+        """See `Candidate` and `Link`; a link has `CLOSE_SECONDS` to write out what is queued."""
+        if self._failure is not None or self._closing is not None:
+            return
+        if not self._open:
+            self._end(reason or "closed by this node")
+            self._drop()
+            return
+        self._closing = reason or "closed by this node"
+        self._live = self._open = False
+        self._early.clear()
+        self._timer = self.loop.call_later(CLOSE_SECONDS, self._transport.abort)
+        self._flush()
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """All is written: close our half, and wait a little for the peer's."""
+        if self._frames or self._choked or self._transport.is_closing():
+            return
+        self._cancel_timer()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self._transport.abort)
+        self._read(True)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def abort(self, reason: str = "", /) -> None:
+        """See `Link`; ends a candidate, too."""
+        self._early.clear()
+        self._end(self._closing or reason or "closed by this node")
+        self._tell_lost()
+        self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        """See `Candidate`; holds for a link, too."""
+        await asyncio.shield(self._gone)
+
+    def _blame(self, text: str) -> None:
+        """The peer broke the protocol: log it, end the connection, tell the peer nothing."""
+        if self._failure is None and self._closing is None:
+            refusals.warn(
+                self.loop, "protocol", "connection with %s ended: %s", self._describe(), text
+            )
+            self._end(text)
+            self._transport.abort()
+
+    def _describe(self) -> str:
+        peer = self._connection.peer
+        if peer is None:
+            return self.origin.address
+        name = peer.id if self._proved else f"someone who claims to be {peer.id}"
+        return f"{name} ({self.origin.address})"
+
+    def _end_by_peer(self, text: str) -> None:
+        if self._open or self._failure is not None:
+            self._end(text)
+        else:
+            self._end(
+                f"{text} before it was a link; do both nodes have the same secret? "
+                "The log of the peer says why",
+                PeerRefused,
+            )
+
+    def _end(self, text: str, kind: type[TransportError] = TransportError) -> None:
+        """The connection is over for everyone who waits for it; the first reason counts."""
+        if self._failure is not None:
+            return
+        address = self.origin.address if hasattr(self, "origin") else ""
+        self._failure = kind(f"{address}: {text}" if address else text)
+        self._text = text
+        self._live = self._open = False
+        self._frames.clear()
+        self.buffered = self._base = 0
+        self._cancel_timer()
+        for future in (self._greeting, self._proof):
+            if not future.done():
+                future.set_result(self._failure)
+        if self._door is not None:
+            self._door.leave(self)
+        if self._begun or self._closing is not None:
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.lost((TRANSPORT_ERROR, self._text))
+
+    def _drop(self) -> None:
+        """Close the socket: in order if nothing waits to be written, else without waiting."""
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
