@@ -13,12 +13,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
 from .errors import AmbiguousNodeError, NoCurrentPort
 
 if TYPE_CHECKING:
+    from .life import Life
     from .node import Node
     from .ports import Port
 
@@ -39,7 +40,7 @@ def port_context(port: Port) -> Context:
     return context
 
 
-def current_port_of(node: Node) -> Port | None:
+def current_port_of(node: Life) -> Port | None:
     """The running port if it belongs to `node`: ports of other nodes own nothing there."""
     port = _port.get()
     return port if port is not None and port.node is node else None
@@ -82,7 +83,7 @@ def find_node() -> Node | None:
     """The current node; None if no node is open here; `AmbiguousNodeError` if several are."""
     port = _port.get()
     if port is not None:
-        return port.node
+        return cast("Node", port.node)
     node = _node.get()
     if node is not None and not node.closed:
         return node

@@ -156,7 +156,10 @@ class Dialler:
             else:
                 seed.node_id = candidate.peer.id
                 seed.failure = ""
-                await asyncio.wait({node.rendezvous.meet(candidate)})
+                if self._linked(candidate):
+                    candidate.close("there is a link to that node already")
+                else:
+                    await asyncio.wait({node.rendezvous.meet(candidate)})
                 if node.node_is_up(seed.node_id):
                     continue
                 seed.failure = f"{seed.address} greeted as {seed.node_id}, but no link came of it"
@@ -168,6 +171,12 @@ class Dialler:
             except asyncio.TimeoutError:
                 pass
             pause = min(pause * 2, node.settings.connect_interval)
+
+    def _linked(self, candidate: Candidate) -> bool:
+        """Whether there is a link to this very incarnation: another address of the same node."""
+        peer = self._node.peers.get(candidate.peer.id)
+        session = None if peer is None else peer.session
+        return session is not None and session.info.incarnation == candidate.peer.incarnation
 
     # -- one attempt -------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from .link import PeerInfo, Transport
+    from .link import Transport
     from .node import Node
     from .wire.auth import AuthMethod
     from .wire.framing import Framing

@@ -15,20 +15,19 @@ import logging
 import os
 import random
 import signal
-import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from contextvars import Context
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import context, refusals
 from . import reason as reasons
 from .dial import Dialler
-from .errors import FATAL, AddressError, NodeClosed, UsageError
+from .errors import AddressError, NodeClosed, UsageError
 from .heartbeat import Pulse
 from .ids import expand_node_id, new_incarnation
+from .jobs import Jobs
 from .link import Listener, Transport
 from .peer import Peer
 from .plugins import plugin_manager
@@ -43,7 +42,8 @@ from .spawn import Spawner
 from .wire import PROVIDER, AuthMethod, Framing, Greeting
 
 if TYPE_CHECKING:
-    from .node import Node, NodeWatch
+    from .node import Node
+    from .node_events import NodeWatch
 
 __all__ = ["Life"]
 
@@ -53,12 +53,14 @@ Result = TypeVar("Result")
 
 #: Seconds `close` waits for queued work, and again for tasks to end.
 CLOSE_SECONDS = 5.0
+#: Loop turns it gives queued work, which may make new work of itself for ever.
+CLOSE_TURNS = 10_000
 #: What we answer beyond protocol version 1, told in the greeting.
 FEATURES = ("fence",)
 
 
-class Life:
-    """Opening and closing; `Node` adds the verbs."""
+class Life(Jobs):
+    """Opening and closing; `Router` adds the way of a message."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Life:
         entropy: Callable[[int], bytes] = os.urandom,
         **settings: Any,
     ) -> None:
+        super().__init__()
         self.settings = Settings.of(nodeid=nodeid, **settings)
         self.wall_clock = wall_clock
         self.entropy = entropy
@@ -88,15 +91,12 @@ class Life:
         self.framings: dict[str, Framing] = {}
         self._transports: dict[str, Transport] = {}
         self._listeners: list[Listener] = []
-        self._tasks: dict[asyncio.Task[Any], None] = {}
-        self._jobs: dict[Any, None] = {}
         self._held: dict[Session, None] = {}
         self.node_watches: dict[NodeWatch, None] = {}
         self._closer: asyncio.Task[None] | None = None
         self._awaiting_close: set[asyncio.Task[Any]] = set()
         self._stop: asyncio.Event | None = None
         self._loss: asyncio.Future[None] | None = None
-        self.loop: asyncio.AbstractEventLoop
         self.queue: RunQueue
         self.pulse: Pulse
         self.dialler: Dialler
@@ -248,6 +248,11 @@ class Life:
             peer = self.peers[node_id] = Peer(self, node_id)  # type: ignore[arg-type]
         return peer
 
+    def node_is_up(self, node: str, /) -> bool:
+        """Whether there is a link to `node`; this node itself is up."""
+        peer = self.peers.get(node)
+        return node == self.id if peer is None else peer.session is not None
+
     def forget_idle(self, peer: Peer) -> None:
         """Drop a peer of which nothing is worth keeping."""
         if peer.idle and self.peers.get(peer.id) is peer:
@@ -285,88 +290,6 @@ class Life:
             self.loop, "unknown port", "message of %s at %s for unknown port %.100r dropped",
             session.id, session.info.origin, name,
         )  # fmt: skip
-
-    # -- running code ------------------------------------------------------------------------
-
-    def fresh_context(self) -> Context:
-        """An empty context: what runs in it belongs to no port and inherits nothing."""
-        return Context()
-
-    def call_in(self, owner: Port | None, function: Callable[..., Any], *args: Any) -> Any:
-        """Call `function` as code of port `owner`, or of no port if it has none or that died."""
-        if owner is not None and owner.alive:
-            result = owner.enter(function, *args)
-        else:
-            owner = None
-            try:
-                result = Context().run(function, *args)
-            except FATAL:
-                raise
-            except BaseException:
-                log.exception("callback %r of node %s", function, self.id)
-                return None
-        if asyncio.iscoroutine(result):
-            return self.own_task(owner, result)
-        return result
-
-    def own_task(
-        self,
-        port: Port | None,
-        coroutine: Coroutine[Any, Any, Result],
-        *,
-        name: str | None = None,
-        in_context: bool = False,
-    ) -> asyncio.Task[Result]:
-        """A task of `port` (None: of the node), cancelled with it; its exception ends the port.
-
-        `in_context` runs it in the port's own context, not a copy: only for callers that are
-        outside that context, or an eager task factory would enter it twice.
-        """
-        scope = Context() if port is None else port.context
-        if port is not None and not in_context:
-            scope = scope.copy()
-        task: asyncio.Task[Result]
-        if sys.version_info >= (3, 11):
-            task = self.loop.create_task(coroutine, name=name, context=scope)
-        else:
-            task = scope.run(self.loop.create_task, coroutine)
-            if name is not None:
-                task.set_name(name)
-        self._tasks[task] = None
-        if port is not None:
-            port.add_job(task)
-            if not port.alive:
-                task.cancel()  # an eager one may have ended its port already
-        task.add_done_callback(lambda task: self._task_done(port, task))
-        return task
-
-    def _task_done(self, port: Port | None, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(task, None)
-        if port is not None:
-            port.drop_job(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None or isinstance(error, FATAL):
-            return
-        if port is not None and port.alive:
-            port.failed(error, ())
-        else:
-            log.error("task %s of node %s", task.get_name(), self.id, exc_info=error)
-
-    def add_job(self, owner: Port | None, job: Any) -> None:
-        """`job` (anything with `cancel`) ends with `owner`, or with the node."""
-        if owner is not None:
-            owner.add_job(job)
-        else:
-            self._jobs[job] = None
-
-    def drop_job(self, owner: Port | None, job: Any) -> None:
-        """`job` has ended."""
-        if owner is not None:
-            owner.drop_job(job)
-        else:
-            self._jobs.pop(job, None)
 
     def check_open(self) -> None:
         """Raise `NodeClosed` if the node takes no new work."""
@@ -424,7 +347,9 @@ class Life:
     async def _drained(self) -> None:
         """Have the run queue worked off, however often what it does adds to it, within bounds."""
         ends = self.loop.time() + CLOSE_SECONDS
-        while self.queue.armed and self.loop.time() < ends:
+        for _ in range(CLOSE_TURNS):
+            if not self.queue.armed or self.loop.time() >= ends:
+                break
             await asyncio.sleep(0)
 
     async def _close_links(self, reason: Reason) -> None:

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from .backlog import Room
+from .context import require_port
 from .errors import CallTimeout, UsageError
 
 if TYPE_CHECKING:
     from .ports import Port
 
-__all__ = ["Mailbox"]
+__all__ = ["Mailbox", "mailbox_of"]
 
 Message = tuple[Any, ...]
 Predicate = Callable[[Message], object]
@@ -190,3 +191,14 @@ class Mailbox:
 def _resolve(waiter: asyncio.Future[bool]) -> None:
     if not waiter.done():
         waiter.set_result(False)
+
+
+def mailbox_of(verb: str) -> Mailbox:
+    """The mailbox of the current port; `UsageError` if it is no async port."""
+    port = require_port(verb)
+    if port.mailbox is None:
+        raise UsageError(
+            f"{verb} receives in an async port, and {port.id} is none: make it with port_async, "
+            "or attach an async function with rcv_async"
+        )
+    return port.mailbox

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .reason import Reason
 
 if TYPE_CHECKING:
-    from .node import Node
     from .ports import Port
+    from .router import Router
 
 __all__ = ["Guard", "Watch", "Watched"]
 
@@ -47,7 +47,7 @@ class Watch(Guard):
 
     def __init__(
         self,
-        node: Node,
+        node: Router,
         owner: Port | None,
         callback: Callable[[Reason], object] | None,
         other: str,
@@ -113,5 +113,3 @@ class Watch(Guard):
             local.die(reason)
         else:
             self._node.forward_kil(self._other, reason)
-
-

@@ -25,7 +25,7 @@ from .reason import Reason
 
 if TYPE_CHECKING:
     from .mailbox import Mailbox
-    from .node import Node
+    from .router import Router
 
 __all__ = ["Handler", "Port"]
 
@@ -48,7 +48,7 @@ class Port:
     )  # fmt: skip
 
     def __init__(
-        self, node: Node, id: PortID, default: Handler | None, on_error: OnError | None
+        self, node: Router, id: PortID, default: Handler | None, on_error: OnError | None
     ) -> None:
         self.node = node
         self.id = id
@@ -106,13 +106,17 @@ class Port:
             self.failed(error, message)
         else:
             self.running = False
-            if result is not None and inspect.isawaitable(result) and self.state == _OPEN:
+            if result is not None and inspect.isawaitable(result):
                 self._wait(result, message)
         if self.doomed is not None:
             self.die(self.doomed)
 
     def _wait(self, awaitable: Any, message: tuple[Any, ...]) -> None:
         """Have an async handler finish before the next message is handled."""
+        if self.doomed is not None:  # it killed its port before it began
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
+            return
         if self.backlog is None:
             self.backlog = Backlog(self)
         self.state = _BUSY

@@ -24,6 +24,7 @@ pings: change them only with a trace in hand that breaks them.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from .peer import Peer
 
 __all__ = ["Rendezvous"]
+
+log = logging.getLogger("aemp_core.rendezvous")
 
 #: Connections of one peer considered at a time; the oldest is closed for one more.
 CANDIDATE_LIMIT = 32
@@ -71,7 +74,9 @@ class Rendezvous:
         try:
             await self._unless_closed(candidate, self._decide(peer, candidate))
         except TransportError as error:
-            self._refuse(candidate, str(error))
+            # The transport logs what is the peer's fault; the rest is a race that was lost.
+            log.debug("connection of %s from %s: %s", info.id, info.origin, error)
+            candidate.close()
         finally:
             peer.candidates.pop(candidate, None)
             node.forget_idle(peer)

@@ -42,7 +42,9 @@ class Init:
 
     __slots__ = ("_arguments", "_function", "_spawned", "port")
 
-    def __init__(self, port: Port, function: Any, arguments: tuple[Any, ...], spawned: bool) -> None:
+    def __init__(
+        self, port: Port, function: Any, arguments: tuple[Any, ...], spawned: bool
+    ) -> None:
         self.port = port
         self._function = function
         self._arguments = arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from .monitor import Guard
@@ -39,9 +40,7 @@ class Timer(Guard):
         self._arm()
 
     def _arm(self) -> None:
-        self._handle = self._node.loop.call_at(
-            self._due, self._fire, context=self._node.fresh_context()
-        )
+        self._handle = self._node.loop.call_at(self._due, self._fire, context=Context())
 
     def _fire(self) -> None:
         if self._interval is None:

@@ -15,7 +15,8 @@ from . import ids
 from .context import find_node, require_port, running_port
 from .ids import PortID
 from .monitor import Guard
-from .node import Node, NodeCallback
+from .node import Node
+from .node_events import NodeCallback
 from .ports import Handler
 from .reason import Reason
 

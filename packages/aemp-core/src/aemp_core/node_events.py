@@ -1,0 +1,57 @@
+"""Node events: links that come up and are lost, told in order with messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .monitor import Guard
+from .ports import Port
+from .reason import Reason
+
+if TYPE_CHECKING:
+    from .router import Router
+
+__all__ = ["NodeCallback", "NodeEvent", "NodeWatch"]
+
+NodeCallback = Callable[[str, bool, Reason], object]
+
+
+class NodeWatch(Guard):
+    """One `mon_nodes`."""
+
+    __slots__ = ("_callback", "_node", "_owner", "active")
+
+    def __init__(self, node: Router, owner: Port | None, callback: NodeCallback) -> None:
+        self.active = True
+        self._node = node
+        self._owner = owner
+        self._callback = callback
+        node.node_watches[self] = None
+        if owner is not None:
+            owner.add_job(self)
+
+    def cancel(self) -> None:
+        self.active = False
+        self._node.node_watches.pop(self, None)
+        if self._owner is not None:
+            self._owner.drop_job(self)
+
+    def fire(self, node_id: str, is_up: bool, reason: Reason) -> None:
+        """Tell of one event."""
+        if self.active:
+            self._node.call_in(self._owner, self._callback, node_id, is_up, reason)
+
+
+class NodeEvent:
+    """The item of the run queue that tells of a link that came up or was lost."""
+
+    __slots__ = ("_node",)
+
+    def __init__(self, node: Router) -> None:
+        self._node = node
+
+    def deliver(self, event: tuple[str, bool, Reason], source: Any, size: int) -> None:
+        """Tell everybody who asked."""
+        for watch in list(self._node.node_watches):
+            watch.fire(*event)
