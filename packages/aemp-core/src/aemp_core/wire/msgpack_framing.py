@@ -1,0 +1,210 @@
+"""The framing ``msgpack``: packed messages, one after the other.
+
+The decoder has two gaits. *Fast* hands the bytes to one `msgpack.Unpacker` that lives as long as
+the connection. An unpacker makes a list as soon as it has read the declared length, and lists
+inside it likewise, before any element is there; so it is told to stop at lists of more than
+`LONG_LIST` elements. *Careful* reads such frames, and very long ones: it looks for the end of
+the frame without building anything, and unpacks once all of it is there. So a length that is
+only declared costs nothing, and of an incomplete frame at most its bytes are held, twice.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgpack
+
+from ..errors import RemoteProtocolError
+from .values import sift
+
+__all__ = ["MsgpackFraming"]
+
+#: The longest list that the fast gait reads: 1,024 of them inside each other take 8 MiB.
+LONG_LIST = 1_024
+#: The longest frame in bytes that the fast gait reads; it keeps a buffer of up to twice that.
+LONG_FRAME = 2_097_152
+#: What that buffer begins with.
+SMALL_BUFFER = 16_384
+
+#: MessagePack: the greatest length that needs no head of five bytes, and what those begin with.
+MAX_SHORT_LENGTH, LONG_HEAD, LONG_VALUES = 65_535, 5, b"\xc6\xdb"
+
+_LONG_LIST = re.compile(r"([0-9]+) exceeds max_array_len")
+
+
+class MsgpackFraming:
+    """MessagePack values with nothing between them: what `pack` made goes out as it is."""
+
+    name = "msgpack"
+
+    def encode(self, packed: bytes) -> bytes:
+        """The frame of `packed` is `packed`."""
+        return packed
+
+    def decoder(self, limit: int) -> MsgpackDecoder:
+        """A decoder that refuses frames of more than `limit` bytes."""
+        return MsgpackDecoder(limit)
+
+
+class MsgpackDecoder:
+    """Reads concatenated MessagePack values; see `Decoder`."""
+
+    def __init__(self, limit: int) -> None:
+        self.error: RemoteProtocolError | None = None
+        self._limit = limit
+        self._fast_limit = max(min(limit // 4, LONG_FRAME), 1)
+        self._stride = max(self._fast_limit // 2, 1)
+        self._start_fast()
+
+    def decode(self, data: bytes) -> list[list[Any]]:
+        """See `Decoder.decode`."""
+        if self.error is not None:
+            return []
+        batch: list[Any] = []
+        fault = None
+        try:
+            for start in range(0, len(data), self._stride):
+                rest = data[start : start + self._stride]
+                while rest:
+                    read = self._read_carefully if self._careful else self._read_fast
+                    rest = read(rest, batch)
+        except (ValueError, msgpack.UnpackException) as error:
+            fault = f"unreadable msgpack frame: {_text(error)}"
+        messages, flaw = sift(batch)
+        if flaw or fault:
+            self.error = RemoteProtocolError(flaw or fault)
+        return messages
+
+    # The fast gait. It keeps its *trail*, the bytes read since the end of some frame, and how
+    # many frames ended in it: the careful gait takes over at the beginning of a frame.
+
+    def _start_fast(self) -> None:
+        self._careful = False
+        self._unpacker = msgpack.Unpacker(
+            read_size=min(SMALL_BUFFER, self._fast_limit),
+            max_buffer_size=2 * self._fast_limit,
+            max_str_len=self._limit,
+            max_bin_len=self._limit,
+            max_array_len=LONG_LIST,
+            max_map_len=self._limit,
+            max_ext_len=0,
+            ext_hook=_refuse_ext,
+        )
+        self._fed = 0
+        self._trail = bytearray()
+        self._ended = 0
+
+    def _read_fast(self, data: bytes, batch: list[Any]) -> bytes:
+        if len(self._trail) + len(data) > self._fast_limit:
+            self._shorten_trail()
+            if len(self._trail) + len(data) > self._fast_limit:
+                return self._start_careful() + data
+        unpacker = self._unpacker
+        unpacker.feed(data)
+        self._fed += len(data)
+        before, met_long_list = len(batch), False
+        try:
+            batch.append(next(unpacker))
+            # One look per call at where a frame ends: one per message would be dear.
+            boundary = unpacker.tell()
+            batch.extend(unpacker)
+        except StopIteration:
+            pass
+        except ValueError as error:
+            declared = _LONG_LIST.match(str(error))
+            if declared is None or int(declared[1]) > self._limit:
+                raise
+            met_long_list = True
+        if len(batch) > before:
+            after = self._fed - boundary
+            self._trail = bytearray(memoryview(data)[-after:]) if after else bytearray()
+            self._ended = len(batch) - before - 1
+        else:
+            self._trail += data
+        if met_long_list:
+            return self._start_careful()
+        waiting = self._fed - unpacker.tell()
+        if waiting > MAX_SHORT_LENGTH:
+            self._check_declared(waiting)
+        return b""
+
+    def _check_declared(self, waiting: int) -> None:
+        """Refuse a text or bytes value whose declared length is over the limit.
+
+        The unpacker would say so when all of it is there. It stands behind the head of the
+        value, and `waiting` bytes came in since: more than any but the longest kind of head
+        can declare.
+        """
+        self._shorten_trail()
+        head = self._trail[:-waiting][-LONG_HEAD:]
+        if head and head[0] in LONG_VALUES:
+            self._check_length(int.from_bytes(head[1:], "big"))
+
+    def _shorten_trail(self) -> None:
+        """Cut off the frames that ended in the trail, so that it is one incomplete frame."""
+        if self._ended:
+            finder = msgpack.Unpacker(max_buffer_size=len(self._trail))
+            finder.feed(self._trail)
+            for _ in range(self._ended):
+                finder.skip()
+            del self._trail[: finder.tell()]
+            self._ended = 0
+
+    # The careful gait, for one frame or several in a row.
+
+    def _start_careful(self) -> bytes:
+        """Change the gait and return the beginning of the frame to read with it."""
+        self._shorten_trail()
+        begun = bytes(self._trail)
+        self._trail.clear()
+        self._careful = True
+        self._unpacker = msgpack.Unpacker(
+            read_size=SMALL_BUFFER, max_buffer_size=self._limit + 2 * self._fast_limit
+        )
+        return begun
+
+    def _read_carefully(self, data: bytes, batch: list[Any]) -> bytes:
+        frames = self._trail
+        frames += data
+        finder = self._unpacker
+        finder.feed(data)
+        ends = []
+        broken = None
+        try:
+            while True:
+                finder.skip()
+                ends.append(finder.tell())
+        except msgpack.OutOfData:
+            pass
+        except msgpack.UnpackException as error:
+            broken = _text(error)  # the error itself would keep this call, and the finder, alive
+        start = 0
+        if ends:
+            del finder  # with its copy of the bytes, before they become values
+            self._start_fast()
+            with memoryview(frames) as view:
+                for end in ends:
+                    self._check_length(end - start)
+                    batch.append(_unpack_frame(view[start:end]))
+                    start = end
+        if broken:
+            raise ValueError(broken)
+        self._check_length(len(frames) - start)
+        return bytes(frames[start:]) if ends else b""
+
+    def _check_length(self, length: int) -> None:
+        if length > self._limit:
+            raise ValueError(f"it is longer than {self._limit} bytes")
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _refuse_ext(code: int, data: bytes) -> Any:
+    raise ValueError(f"extension type {code} is no plain value")
+
+
+def _unpack_frame(frame: memoryview) -> Any:
+    return msgpack.unpackb(frame, max_ext_len=0, ext_hook=_refuse_ext)
