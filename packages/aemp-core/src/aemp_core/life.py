@@ -353,9 +353,8 @@ class Life(Jobs):
             await asyncio.sleep(0)
 
     async def _close_links(self, reason: Reason) -> None:
+        self.rendezvous.close()
         for peer in list(self.peers.values()):
-            for candidate in list(peer.candidates):
-                candidate.close("this node is closing")
             if peer.session is not None:
                 peer.session.link.close("closed")
             else:

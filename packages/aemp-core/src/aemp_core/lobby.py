@@ -15,8 +15,9 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from . import refusals
+from .conversation import Converse, Locate, StreamNode
 from .link import Accept
-from .stream import Converse, Locate, Stream, StreamNode
+from .stream import Stream
 
 __all__ = ["LOCAL_LIMIT", "LOCAL_SOURCE", "SOURCE_LIMIT", "TOTAL_LIMIT", "Door", "Lobby"]
 

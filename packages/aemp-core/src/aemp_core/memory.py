@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from .conversation import Origin, StreamNode, connections
 from .errors import AddressError, TransportError
 from .ids import is_node_id
 from .link import Accept
 from .lobby import Door
 from .pipe import End, pipe
-from .stream import Origin, Stream, StreamNode, connections
+from .stream import Stream
 
 __all__ = ["MemoryListener", "MemoryNetwork", "MemoryTransport"]
 

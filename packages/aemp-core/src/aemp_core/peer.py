@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import reason as reasons
 from . import refusals
 from .errors import TransportError, UnsendableError
-from .link import Candidate, Link
+from .link import Link
 from .reason import Reason
 from .session import Session
 from .wire import HEARTBEAT, pack
@@ -76,7 +76,7 @@ class Peer:
     """Everything a node holds about another."""
 
     __slots__ = (
-        "_allowance", "_deadline", "_queue", "_queued_bytes", "_ready", "_room", "candidates",
+        "_allowance", "_deadline", "_queue", "_queued_bytes", "_ready", "_room",
         "cuts", "dialling", "id", "lost_before", "node", "received", "sent", "session", "targets",
     )  # fmt: skip
 
@@ -86,7 +86,6 @@ class Peer:
         self.session: Session | None = None
         self.dialling = False
         self.lost_before = False
-        self.candidates: dict[Candidate, None] = {}
         self.targets: dict[str, Target] = {}
         self.cuts: dict[str, Target] = {}
         self.sent = 0
@@ -102,7 +101,7 @@ class Peer:
 
     def snd(self, name: str, message: tuple[Any, ...]) -> None:
         """Send to port `name` there; `UnsendableError` if the message cannot be sent at all."""
-        packed = pack((name, *message))
+        packed = pack(message, to=name)
         if len(packed) > self.node.settings.frame_limit:
             raise UnsendableError(
                 f"the message takes {len(packed)} bytes, over frame_limit, "
@@ -113,7 +112,7 @@ class Peer:
         session = self.session
         if session is None:
             self._allowance -= len(packed)
-            if self._allowance < 0 and not self._measured(1):
+            if self._allowance < 0 and not self._has_room(1):
                 self._over_limit(name, len(packed))
                 return
             self._enqueue(name, packed)
@@ -127,7 +126,7 @@ class Peer:
                 "send it in parts, or raise frame_limit there"
             )
         self._allowance -= len(frame)
-        if self._allowance < 0 and not self._measured(1):
+        if self._allowance < 0 and not self._has_room(1):
             self._over_limit(name, len(frame))
             return
         self.sent += 1
@@ -135,9 +134,9 @@ class Peer:
 
     def control(self, request: str, *arguments: Any) -> None:
         """Send a node request that keeps the contract; it passes up to twice the limit."""
-        packed = pack(("", request, *arguments))
+        packed = pack((request, *arguments), to="")
         self._allowance -= len(packed)
-        if self._allowance < 0 and not self._measured(2):
+        if self._allowance < 0 and not self._has_room(2):
             self.lose((reasons.TRANSPORT_ERROR, f"{self.id} takes nothing, twice send_limit waits"))
             return
         if self.session is None:
@@ -158,17 +157,17 @@ class Peer:
             return self._queued_bytes
         return self.session.link.measure()
 
-    def _measured(self, times: int) -> bool:
+    def _has_room(self, times: int) -> bool:
         """Look at what is buffered, and grant bytes to send before the next look.
 
-        False, if `times` the limit is reached, for this peer or for all together.
+        False, if `times` the limit is reached, for this peer or for all together. What is
+        granted is always below the limit itself: requests that pass it make no room for data.
         """
         limit = self.node.settings.send_limit
-        room = limit * times - self.buffered()
-        if room > 0:
-            room = min(room, limit * times * TOTAL - self.node.buffered())
-        self._allowance = min(room, limit // STRIDE) if room > 0 else 0
-        return room > 0
+        mine, all_peers = self.buffered(), self.node.buffered()
+        room = min(limit - mine, limit * TOTAL - all_peers, limit // STRIDE)
+        self._allowance = max(0, room)
+        return mine < limit * times and all_peers < limit * times * TOTAL
 
     def _over_limit(self, name: str, size: int) -> None:
         text = (
@@ -253,8 +252,7 @@ class Peer:
         self.node.node_event(self.id, True, ())
         for waiter in self._take_ready():
             waiter.set_result(None)
-        for candidate in list(self.candidates):
-            candidate.close("another connection became the link")
+        self.node.rendezvous.decided(self.id, "another connection became the link")
         link.start(session)
         self.node.pulse.add(session)
 
@@ -298,7 +296,7 @@ class Peer:
     @property
     def idle(self) -> bool:
         """Whether nothing here is worth remembering."""
-        return not (self.session or self.dialling or self.targets or self.candidates)
+        return not (self.session or self.dialling or self.targets)
 
     # -- watching ----------------------------------------------------------------------------
 

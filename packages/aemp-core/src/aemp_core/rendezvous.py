@@ -35,7 +35,7 @@ from .link import Candidate, Link, PeerInfo
 
 if TYPE_CHECKING:
     from .node import Node
-    from .peer import Peer
+    from .session import Session
 
 __all__ = ["Rendezvous"]
 
@@ -50,6 +50,8 @@ class Rendezvous:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        # By the ID the peer claims: nothing is known of a node before one of these is proved.
+        self._candidates: dict[str, dict[Candidate, None]] = {}
 
     def meet(self, candidate: Candidate) -> asyncio.Task[None]:
         """Consider a connection whose peer has greeted, whoever dialled; ends when decided."""
@@ -59,84 +61,104 @@ class Rendezvous:
         """`meet`, for listeners."""
         self.meet(candidate)
 
+    def decided(self, node_id: str, why: str) -> None:
+        """There is a link to a node: close its other connections."""
+        for candidate in list(self._candidates.get(node_id, ())):
+            candidate.close(why)
+
+    def close(self) -> None:
+        """The node is closing: close every connection that is not a link."""
+        for node_id in list(self._candidates):
+            self.decided(node_id, "this node is closing")
+
     async def _consider(self, candidate: Candidate) -> None:
         info = candidate.peer
-        node = self._node
-        if node.closing or info.id == node.id:
+        if self._node.closing or info.id == self._node.id:
             candidate.close("this node's own ID")
             return
-        peer = node.peer(info.id)
-        while len(peer.candidates) >= CANDIDATE_LIMIT:
-            oldest = next(iter(peer.candidates))
-            del peer.candidates[oldest]
+        among = self._candidates.setdefault(info.id, {})
+        while len(among) >= CANDIDATE_LIMIT:
+            oldest = next(iter(among))
+            del among[oldest]
             oldest.close("too many connections at once")
-        peer.candidates[candidate] = None
+        among[candidate] = None
         try:
-            await self._unless_closed(candidate, self._decide(peer, candidate))
+            await self._unless_closed(candidate, self._decide(candidate))
         except TransportError as error:
             # The transport logs what is the peer's fault; the rest is a race that was lost.
             log.debug("connection of %s from %s: %s", info.id, info.origin, error)
             candidate.close()
         finally:
-            peer.candidates.pop(candidate, None)
-            node.forget_idle(peer)
+            self._drop(candidate)
 
-    async def _decide(self, peer: Peer, candidate: Candidate) -> None:
+    def _drop(self, candidate: Candidate) -> None:
+        among = self._candidates.get(candidate.peer.id, {})
+        among.pop(candidate, None)
+        if not among:
+            self._candidates.pop(candidate.peer.id, None)
+
+    async def _decide(self, candidate: Candidate) -> None:
         info = candidate.peer
-        if not await self._may_go_on(peer, info):
-            self._refuse(candidate, self._objection(peer, info))
-            return
-        if self._chooses(info):
+        session = self._session(info)
+        if session is not None and self._greater(info) and await self._node.pulse.answers(session):
+            self._refuse(candidate, "duplicate node ID")
+        elif self._lesser(info):
+            self._refuse(candidate, "lesser incarnation")
+        elif self._chooses(info):
             await candidate.proved()
-            while peer.session is not None and not self._greater(peer, info):
-                if self._lesser(peer, info):
-                    self._refuse(candidate, "lesser incarnation")
-                    return
-                await self._node.pulse.watch_over(peer.session)
-            link: Link = candidate.confirm()
+            await self._hold(info)
+            await self._settle(candidate, None)
         else:
             link = candidate.confirm()
             await candidate.proved()
-            if self._lesser(peer, info):
-                self._refuse(candidate, "lesser incarnation")
+            await self._settle(candidate, link)
+
+    async def _hold(self, info: PeerInfo) -> None:
+        """Keep our proof back while there is a link to the same life of the node."""
+        while True:
+            session = self._session(info)
+            if session is None or self._greater(info) or self._lesser(info):
                 return
-        peer.candidates.pop(candidate, None)
+            await self._node.pulse.watch_over(session)
+
+    async def _settle(self, candidate: Candidate, link: Link | None) -> None:
+        """The peer is proved: make the connection its link, unless it is the past by now."""
+        info = candidate.peer
+        if self._lesser(info):
+            self._refuse(candidate, "lesser incarnation")
+            return
+        if link is None:
+            link = candidate.confirm()
         if info.incarnation is None:
-            probation = Probation(self._node, link)
-            await probation.answered()
-            link = probation
+            link = Probation(self._node, link)
+            await link.answered()
+        self._drop(candidate)
         if self._node.closing:
             candidate.close("this node is closing")
-            return
-        peer.come_up(link)
+        else:
+            self._node.peer(info.id).come_up(link)
 
     def _chooses(self, info: PeerInfo) -> bool:
         return info.incarnation is None or self._node.id.encode() > info.id.encode()
 
     # -- a link exists already ---------------------------------------------------------------
 
-    async def _may_go_on(self, peer: Peer, info: PeerInfo) -> bool:
-        if self._lesser(peer, info):
-            return False
-        if self._greater(peer, info):
-            session = peer.session
-            assert session is not None
-            return not await self._node.pulse.answers(session)
-        return True
+    def _session(self, info: PeerInfo) -> Session | None:
+        peer = self._node.peers.get(info.id)
+        return None if peer is None else peer.session
 
-    def _objection(self, peer: Peer, info: PeerInfo) -> str:
-        return "lesser incarnation" if self._lesser(peer, info) else "duplicate node ID"
-
-    def _lesser(self, peer: Peer, info: PeerInfo) -> bool:
-        old, new = self._incarnations(peer, info)
+    def _lesser(self, info: PeerInfo) -> bool:
+        """Whether there is a link to a later life of the node."""
+        old, new = self._incarnations(info)
         return old is not None and new is not None and new < old
 
-    def _greater(self, peer: Peer, info: PeerInfo) -> bool:
-        old, new = self._incarnations(peer, info)
+    def _greater(self, info: PeerInfo) -> bool:
+        """Whether there is a link to an earlier life of the node."""
+        old, new = self._incarnations(info)
         return old is not None and new is not None and new > old
 
-    def _incarnations(self, peer: Peer, info: PeerInfo) -> tuple[str | None, str | None]:
-        session = peer.session
+    def _incarnations(self, info: PeerInfo) -> tuple[str | None, str | None]:
+        session = self._session(info)
         return (None if session is None else session.info.incarnation), info.incarnation
 
     # -- helpers -----------------------------------------------------------------------------

@@ -184,6 +184,8 @@ class Router(Life):
             self._kil_local(local, reason)
             return
         node_id, name = check_port_id(port)
+        if self.closed or not self.incarnation:
+            self.check_open()
         if not name:
             raise PortError(f"kil({port!r}): a node port cannot be killed; close the node")
         if node_id != self.id:
@@ -205,6 +207,7 @@ class Router(Life):
     def snd_on(self, node: str, port: str, /, *message: Any) -> None:
         """Have `node` send a message to `port`, in order with what that node itself sends it."""
         check_port_id(port)
+        pack(message)
         self.snd(check_node_id(node_of(node)), "snd", port, *message)
 
     def snd_to_func(self, node: str, function: str | Callable[..., Any], /, *args: Any) -> None:
@@ -212,6 +215,7 @@ class Router(Life):
         name = exposed_name(function)
         if name in self.node_port.requests:
             raise UsageError(f"{name!r} is a node request, not a function: use snd(node, {name!r})")
+        pack(args)
         self.snd(check_node_id(node_of(node)), name, *args)
 
     def spawn(self, node: str, function: str | Callable[..., Any], /, *init: Any) -> PortID:
@@ -231,6 +235,7 @@ class Router(Life):
         """
         self.check_open()
         node_id = check_node_id(node_of(node))
+        pack(init)
         name = f"{self.incarnation}.{self.next_serial()}"
         if node_id == self.id:
             self.queue.check_thread()

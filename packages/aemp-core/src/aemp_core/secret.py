@@ -112,9 +112,11 @@ def _read(path: Path) -> bytes:
         if path.is_symlink():
             _refuse(path, "is a symbolic link", f"replace it by the file itself, {_OTHER_WAY}")
         _refuse(path, f"cannot be read: {error.strerror or error}", f"mend that, {_OTHER_WAY}")
-    with open(handle, "rb") as file:
-        _check_file(path, os.fstat(file.fileno()))
-        text = file.read(SECRET_BYTES * 2 + 3).rstrip(b"\r\n")
+    try:
+        _check_file(path, os.fstat(handle))
+        text = os.read(handle, SECRET_BYTES * 2 + 3).rstrip(b"\r\n")
+    finally:
+        os.close(handle)
     _check_directory(path.parent)
     if len(text) != SECRET_BYTES * 2 or not _DIGITS.issuperset(text):
         _refuse(

@@ -1,14 +1,11 @@
 """A stream: the candidate and link that any ordered byte stream makes, whoever carries the bytes.
 
 `Stream` is an `asyncio.Protocol` around a `wire.Connection`. TCP and unix sockets use it, and so
-does the memory transport: what they add is how a byte stream comes about.
+does the memory transport: what they add is how a byte stream comes about (`conversation`). How
+frames are written is told in `outflow`.
 
     connection_made --greeting, nonce--> GREETED --proved and confirmed--> OPEN --start--> LIVE
            \\____________________________/  \\__ 10 s after connection_made at the latest __/
-
-*Writing.* Frames of one loop turn are joined and written once. The transport holds at most one
-write that the operating system did not take at once: everything after it waits here, so that
-`buffered` is exact, nothing is copied twice, and `writable` follows whenever that write went out.
 
 *Reading.* What arrives before `start` is kept, up to `EARLY_BYTES`; reading goes on meanwhile,
 so that a candidate that is held for a while still learns that its peer has gone.
@@ -22,47 +19,26 @@ with unread input would reset it, and take with it what the peer has not read ye
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from . import refusals
+from .conversation import Converse, Locate, Origin
 from .errors import (
     AempError,
-    ConfigError,
     LocalProtocolError,
     PeerRefused,
     RemoteProtocolError,
     TransportError,
 )
 from .link import Observer, PeerInfo
+from .outflow import Outflow
 from .reason import TRANSPORT_ERROR
-from .settings import Settings, unknown
-from .wire import (
-    NONCE_BYTES,
-    AuthMethod,
-    Connection,
-    Framing,
-    Greeted,
-    Greeting,
-    Role,
-)
+from .wire import Connection, Greeted
 
 if TYPE_CHECKING:
     from .lobby import Door
 
-__all__ = [
-    "CLOSE_SECONDS",
-    "EARLY_BYTES",
-    "HANDSHAKE_SECONDS",
-    "LINGER_SECONDS",
-    "Origin",
-    "Stream",
-    "StreamNode",
-    "connections",
-]
-
-T = TypeVar("T")
+__all__ = ["CLOSE_SECONDS", "EARLY_BYTES", "HANDSHAKE_SECONDS", "LINGER_SECONDS", "Stream"]
 
 #: Seconds from the first byte until both sides have proved themselves.
 HANDSHAKE_SECONDS = 10.0
@@ -72,96 +48,9 @@ CLOSE_SECONDS = 5.0
 LINGER_SECONDS = 1.0
 #: Bytes kept of a peer that sends messages before the link is started; then reading pauses.
 EARLY_BYTES = 65_536
-#: Bytes handed to the transport in one write, unless a single frame is longer.
-WRITE_BYTES = 1_048_576
 
 
-class StreamNode(Protocol):
-    """What of a `Node` a transport over byte streams uses."""
-
-    @property
-    def id(self) -> str:
-        """The node ID."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop everything runs on."""
-
-    @property
-    def settings(self) -> Settings:
-        """Limits, and names of methods and framings."""
-
-    @property
-    def auth_methods(self) -> Mapping[str, AuthMethod]:
-        """The authentication methods there are, by name."""
-
-    @property
-    def framings(self) -> Mapping[str, Framing]:
-        """The framings there are, by name."""
-
-    def entropy(self, count: int, /) -> bytes:
-        """Random bytes, `os.urandom` outside of tests."""
-
-    def greeting(self, peeraddr: str, /) -> Greeting:
-        """What the node says of itself to a peer it sees at `peeraddr`."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the other end of a connection is.
-
-    Attributes:
-        address: for people and logs.
-        source: what unauthenticated connections are counted by; one host, say.
-        loopback: whether the connection cannot leave this machine.
-        peeraddr: the address as the greeting tells it to the peer, "" for none.
-    """
-
-    address: str
-    source: str
-    loopback: bool = False
-    peeraddr: str = ""
-
-
-Locate = Callable[[asyncio.Transport], Origin]
-Converse = Callable[[asyncio.Transport, Origin], Connection]
-
-
-def connections(node: StreamNode, role: Role, secret: bytes) -> Converse:
-    """How `node` speaks the protocol on connections of one role, all with the same secret.
-
-    Raises `ConfigError` if the settings name a method or a framing that does not exist.
-    """
-    settings = node.settings
-    offer = _named("authentication method", settings.auth_offer, node.auth_methods)
-    accept = _named("authentication method", settings.auth_accept, node.auth_methods)
-    framings = _named("framing", settings.framings, node.framings)
-
-    def converse(transport: asyncio.Transport, origin: Origin) -> Connection:
-        return Connection(
-            role,
-            node.greeting(origin.peeraddr),
-            node.entropy(NONCE_BYTES),
-            secret=secret,
-            auth_offer=offer,
-            auth_accept=accept,
-            framings=framings,
-            frame_limit=settings.frame_limit,
-            origin=origin.address,
-            loopback=origin.loopback,
-        )
-
-    return converse
-
-
-def _named(kind: str, names: Sequence[str], known: Mapping[str, T]) -> list[T]:
-    for name in names:
-        if name not in known:
-            raise ConfigError(unknown(kind, name, known))
-    return [known[name] for name in names]
-
-
-class Stream(asyncio.Protocol):
+class Stream(Outflow):
     """One connection, from its first byte to its last: `Candidate` and `Link` in turn.
 
     Args:
@@ -178,15 +67,13 @@ class Stream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_base", "_begun", "_choked", "_closing", "_confirmed", "_connection", "_converse",
-        "_door", "_early", "_early_size", "_failure", "_frames", "_gone", "_greeting", "_live",
-        "_locate", "_observer", "_open", "_paused", "_proof", "_proved", "_reading",
-        "_text", "_timer", "_transport", "buffered", "loop", "origin",
+        "_begun", "_closing", "_confirmed", "_connection", "_converse", "_door", "_early",
+        "_early_size", "_failure", "_gone", "_greeting", "_live", "_locate", "_observer", "_open",
+        "_paused", "_proof", "_proved", "_reading", "_text", "_timer", "origin",
     )  # fmt: skip
 
     origin: Origin
     _connection: Connection
-    _transport: asyncio.Transport
 
     def __init__(
         self,
@@ -195,7 +82,7 @@ class Stream(asyncio.Protocol):
         converse: Converse,
         door: Door | None = None,
     ) -> None:
-        self.loop = loop
+        super().__init__(loop)
         self._locate = locate
         self._converse = converse
         self._door = door
@@ -217,11 +104,6 @@ class Stream(asyncio.Protocol):
         self._paused = False
         self._early: list[bytes] = []
         self._early_size = 0
-        # Writing: `buffered` is what the transport holds (`_base`) and the frames held here.
-        self.buffered = 0
-        self._base = 0
-        self._frames: list[bytes] = []
-        self._choked = False
 
     # -- asyncio.Protocol: the connection ------------------------------------------------------
 
@@ -303,6 +185,8 @@ class Stream(asyncio.Protocol):
 
     def confirm(self) -> Stream:
         """See `Candidate`. The link may be started and used once the peer is proved, too."""
+        if self._failure is None and self._transport.is_closing():
+            self._end_by_peer("the connection broke")
         if self._failure is not None:
             raise self._failure
         self._transport.write(self._connection.prove())
@@ -352,7 +236,11 @@ class Stream(asyncio.Protocol):
                 self._door.leave(self)
 
     def _too_slow(self) -> None:
-        self._blame(f"no complete handshake within {HANDSHAKE_SECONDS:g} s")
+        if self._proved:
+            self._end(f"not needed within {HANDSHAKE_SECONDS:g} s")
+            self._drop()
+        else:
+            self._blame(f"no complete handshake within {HANDSHAKE_SECONDS:g} s")
 
     # -- Link: reading -------------------------------------------------------------------------
 
@@ -387,7 +275,8 @@ class Stream(asyncio.Protocol):
     def pause(self) -> None:
         """See `Link`."""
         self._paused = True
-        self._read(False)
+        if self._closing is None:  # else we read for the end of file only
+            self._read(False)
 
     def resume(self) -> None:
         """See `Link`."""
@@ -417,60 +306,16 @@ class Stream(asyncio.Protocol):
             if self._failure is None and self._closing is None:
                 raise LocalProtocolError(f"{self.origin.address}: no link yet, nothing may be sent")
             return
-        frames = self._frames
+        frames = self._frames  # as `_put` does it, without the call
         if not frames:
             self.loop.call_soon(self._flush)
         frames.append(frame)
         self.buffered += len(frame)
 
-    def measure(self) -> int:
-        """See `Link`."""
-        if self._choked:
-            here = self.buffered - self._base
-            self._base = self._transport.get_write_buffer_size()
-            self.buffered = self._base + here
-        return self.buffered
-
-    def _flush(self) -> None:
-        """Write what was sent in this loop turn, at most `WRITE_BYTES` in one piece."""
-        frames = self._frames
-        transport = self._transport
-        if not frames or self._choked or transport.is_closing():
-            return
-        # Not choked, so the transport holds nothing: `buffered` is the size of `frames`.
-        here = self.buffered
-        if here <= WRITE_BYTES:
-            data = b"".join(frames)
-            frames.clear()
-            here = 0
-            transport.write(data)
-        else:
-            while frames and not self._choked:
-                count = size = 0
-                while count < len(frames) and size < WRITE_BYTES:
-                    size += len(frames[count])
-                    count += 1
-                data = b"".join(frames[:count])
-                del frames[:count]
-                here -= size
-                transport.write(data)
-        self._base = transport.get_write_buffer_size() if self._choked else 0
-        self.buffered = self._base + here
-
-    def pause_writing(self) -> None:
-        """The operating system did not take all of a write."""
-        self._choked = True
-
-    def resume_writing(self) -> None:
-        """It has taken the rest."""
-        self._choked = False
-        self.buffered -= self._base
-        self._base = 0
-        self._flush()
+    def _written(self) -> None:
         if self._closing is not None:
             self._say_goodbye()
-        elif self._live:
-            assert self._observer is not None
+        elif self._observer is not None:
             self._observer.writable()
 
     # -- ending --------------------------------------------------------------------------------
@@ -547,8 +392,7 @@ class Stream(asyncio.Protocol):
         self._failure = kind(f"{address}: {text}" if address else text)
         self._text = text
         self._live = self._open = False
-        self._frames.clear()
-        self.buffered = self._base = 0
+        self._drop_frames()
         self._cancel_timer()
         for future in (self._greeting, self._proof):
             if not future.done():
@@ -557,6 +401,8 @@ class Stream(asyncio.Protocol):
             self._door.leave(self)
         if self._begun or self._closing is not None:
             self._tell_lost()
+        elif self._observer is not None:
+            self.loop.call_soon(self._begin)
 
     def _tell_lost(self) -> None:
         observer, self._observer = self._observer, None

@@ -1,0 +1,152 @@
+"""Options that the subcommands share, and the `Visit` they describe: an anonymous node that
+joins the network for the length of one command."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..errors import CallTimeout, ConfigError
+from .outcome import TIMED_OUT, Failed
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+__all__ = ["Visit", "as_json", "read_secret_file", "secret_file", "timeout", "visiting", "within"]
+
+T = TypeVar("T")
+Command = Callable[..., Any]
+
+DEFAULT_TIMEOUT = 10.0
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+secret_file = click.option(
+    "--secret-file",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Read the network's secret from FILE, as 'aemp secret new --output FILE' writes it.",
+)
+
+timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for each thing that has to happen.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Visit:
+    """How to join a network.
+
+    Attributes:
+        profile: whose secret, seeds and limits to use; None: the configuration's defaults.
+        seeds: addresses to dial, instead of the configured ones unless empty.
+        secret_file: a file to read the secret from, instead of the configured one.
+        timeout: seconds to wait for each thing that has to happen.
+    """
+
+    profile: str | None
+    seeds: tuple[str, ...]
+    secret_file: str | None
+    timeout: float
+
+    @asynccontextmanager
+    async def node(self) -> AsyncIterator[Node]:
+        """An anonymous node that neither listens nor runs services, while the block lasts."""
+        from ..config import load
+        from ..node import Node
+
+        words: dict[str, Any] = {}
+        if self.seeds:
+            words["seeds"] = self.seeds
+        if self.secret_file is not None:
+            words["secret"] = read_secret_file(self.secret_file)
+        settings = load(self.profile, words=words)
+        if not settings.seeds:
+            raise ConfigError(
+                "there is no seed to ask for the network: name one with --seed ADDRESS, or set "
+                "'seeds' in the configuration"
+            )
+        # The profile may be that of a running node: its name, its addresses and what it does
+        # are its own.
+        settings = dataclasses.replace(
+            settings, nodeid="anon/", binds=(), advertise=(), services=(), expose=()
+        )
+        async with Node.of(settings) as node:
+            yield node
+
+    async def reach(self, node: Node, target: str) -> None:
+        """Wait for a link to the node of `target`."""
+        from ..ids import check_port_id
+
+        name, _ = check_port_id(target)
+        what = f"a link to node {name!r} (seeds: {', '.join(node.settings.seeds)})"
+        await within(self.timeout, what, node.up(name))
+
+
+def visiting(command: Command) -> Command:
+    """Give `command` the options of a `Visit`, and the visit as its argument `visit`."""
+
+    def call(
+        profile: str | None,
+        seeds: tuple[str, ...],
+        secret_file: str | None,
+        timeout: float,
+        **rest: Any,
+    ) -> Any:
+        return command(visit=Visit(profile, seeds, secret_file, timeout), **rest)
+
+    call.__doc__ = command.__doc__
+    call.__name__ = command.__name__
+    decorated: Command = call
+    for option in (
+        timeout,
+        secret_file,
+        click.option(
+            "--seed",
+            "seeds",
+            multiple=True,
+            metavar="ADDRESS",
+            help="Join at this address, for example tcp://host:4040; may be repeated.",
+        ),
+        click.option("--profile", metavar="NAME", help="Use the secret and seeds of this profile."),
+    ):
+        decorated = option(decorated)
+    # click keeps options in a list on the function; those already there are the command's own.
+    decorated.__click_params__ = [  # type: ignore[attr-defined]
+        *getattr(command, "__click_params__", []),
+        *decorated.__click_params__,  # type: ignore[attr-defined]
+    ]
+    return decorated
+
+
+async def within(seconds: float, what: str, waiting: Coroutine[Any, Any, T]) -> T:
+    """The result of `waiting`; after `seconds`, exit code 3 and a line that names `what`."""
+    try:
+        return await asyncio.wait_for(waiting, seconds)
+    except (asyncio.TimeoutError, CallTimeout):
+        raise Failed(f"gave up after {seconds:g} s waiting for {what}", TIMED_OUT) from None
+
+
+def read_secret_file(path: str) -> bytes:
+    """The secret in the file, without the line end; raises `ConfigError` if others may read it."""
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            secret = file.read(64 * 1024).rstrip(b"\r\n")
+    except OSError as error:
+        raise ConfigError(f"secret file {path}: {error.strerror or error}") from None
+    if os.name == "posix" and stat.S_ISREG(mode) and mode & 0o077:
+        raise ConfigError(f"secret file {path}: others may read it: run 'chmod 600 {path}'")
+    return secret

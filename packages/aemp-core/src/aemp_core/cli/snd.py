@@ -1,0 +1,58 @@
+"""``aemp snd``: one message to one port."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from ..errors import PortKilled
+from ..ids import split_port
+from ..reason import NO_SUCH_PORT, TRANSPORT_ERROR, describe
+from .options import Visit, as_json, visiting, within
+from .outcome import Failed
+from .text import json_args, message_of, to_json
+
+__all__ = ["command"]
+
+
+@click.command()
+@visiting
+@as_json
+@json_args
+@click.argument("port")
+@click.argument("message", nargs=-1, required=True)
+def command(
+    visit: Visit, as_json: bool, json_args: bool, port: str, message: tuple[str, ...]
+) -> None:
+    """Send MESSAGE to PORT and end once its node has read it.
+
+    A word that begins with a dash comes after "--". A node ID is the port ID of its node port.
+
+    \b
+    aemp snd --seed tcp://10.0.0.1:4040 worker#4f.1 resize picture.png
+    aemp snd --json-args worker#4f.1 '"resize"' '{"width": 640}'
+    """
+    asyncio.run(_send(visit, port, message_of(message, json_args)))
+    if as_json:
+        click.echo(to_json({"port": port, "sent": True}))
+
+
+async def _send(visit: Visit, port: str, message: tuple[Any, ...]) -> None:
+    async with visit.node() as node:
+        await visit.reach(node, port)
+        ends: list[tuple[Any, ...]] = []
+        node.mon(port, ends.append)
+        node.snd(port, *message)
+        # Its node answers in order: after it has read the message, and after it has told of a
+        # port that was never there.
+        name, _ = split_port(port)
+        try:
+            await within(visit.timeout, f"node {name!r} to answer", node.cal(name, "time"))
+        except PortKilled as error:
+            raise Failed(f"{name}: {describe(error.reason)}") from None
+        for reason in ends:
+            # A port that ends because of the message has got it.
+            if reason[:1] in ((NO_SUCH_PORT,), (TRANSPORT_ERROR,)):
+                raise Failed(f"{port}: {describe(reason)}")

@@ -1,0 +1,212 @@
+"""Order: what one node sends to one port arrives in the order sent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from core_kit import Network, Probe, acquaint, nodes, settle
+
+import aemp_core as mp
+from aemp_core.testing.clock import virtual_clock
+
+COUNT = 2_000  # several slices of the run queue
+
+
+@virtual_clock
+async def test_order_local():
+    async with nodes("a") as (a,):
+        probe = Probe(a)
+        for number in range(COUNT):
+            a.snd(probe.port, number)
+        await settle()
+        assert probe.firsts == list(range(COUNT))
+
+
+@virtual_clock
+async def test_order_over_a_link():
+    async with nodes("a", "b") as (a, b):
+        probe = Probe(b)
+        for number in range(COUNT):
+            a.snd(probe.port, number)
+            if number % 97 == 0:
+                await asyncio.sleep(0)
+        await settle()
+        assert probe.firsts == list(range(COUNT))
+
+
+@virtual_clock
+async def test_order_across_dialling_and_coming_up():
+    """Messages queued while dialling come before those sent once the link is up."""
+    async with nodes("a", "b", connected=False) as (a, b):
+        probe = Probe(b)
+        acquaint(a, b)
+        a.mon_nodes(lambda node_id, is_up, reason: a.snd(probe.port, "up"))
+        for number in range(300):
+            a.snd(probe.port, number)
+            await asyncio.sleep(0)
+        await settle()
+        assert a.node_is_up("b")
+        numbers = [first for first in probe.firsts if first != "up"]
+        assert numbers == list(range(300))
+        assert probe.firsts.count("up") == 1
+        # Whatever was sent before the event was told is ahead of what its callback sent.
+        assert probe.firsts[0] == 0
+
+
+@virtual_clock
+async def test_order_of_each_sender_among_several():
+    async with nodes("a", "b", "c") as (a, b, c):
+        probe = Probe(c)
+        for number in range(500):
+            a.snd(probe.port, "a", number)
+            b.snd(probe.port, "b", number)
+            c.snd(probe.port, "c", number)
+            await asyncio.sleep(0)
+        await settle()
+        for sender in "abc":
+            numbers = [number for who, number in probe.got if who == sender]
+            assert numbers == list(range(500))
+
+
+@virtual_clock
+async def test_order_between_tags_default_handler_and_mailbox():
+    """All handlers of a port share one order."""
+    async with nodes("a") as (a,):
+        seen = []
+        port = a.port(lambda *message: seen.append(message))
+        a.rcv(port, tag=lambda number: seen.append(("tag", number)))
+        for number in range(600):
+            a.snd(port, "tag" if number % 3 else "other", number)
+        await settle()
+        assert [message[1] for message in seen] == list(range(600))
+
+
+@virtual_clock
+async def test_order_kept_by_async_handlers():
+    """Later messages wait until an awaitable result is done, however long each takes."""
+    async with nodes("a") as (a,):
+        seen = []
+
+        async def handler(number):
+            seen.append(("begin", number))
+            await asyncio.sleep(0.5 if number % 2 else 0.1)
+            seen.append(("end", number))
+
+        port = a.port(handler)
+        for number in range(20):
+            a.snd(port, number)
+        await settle(30)
+        assert seen == [(word, n) for n in range(20) for word in ("begin", "end")]
+
+
+@virtual_clock
+async def test_order_when_only_some_messages_are_handled_asynchronously():
+    async with nodes("a") as (a,):
+        seen = []
+
+        async def slow(number):
+            await asyncio.sleep(1)
+            seen.append(number)
+
+        port = a.port()
+        a.rcv(port, slow=slow, fast=seen.append)
+        for number in range(30):
+            a.snd(port, "slow" if number % 10 == 0 else "fast", number)
+        await settle(10)
+        assert seen == list(range(30))
+
+
+@virtual_clock
+async def test_order_of_messages_in_an_async_port():
+    async with nodes("a", "b") as (a, b):
+        seen = []
+
+        async def reader():
+            async for message in mp.messages():
+                seen.append(message[0])
+                if message[0] % 7 == 0:
+                    await asyncio.sleep(0.01)
+
+        port = b.port_async(reader)
+        for number in range(500):
+            a.snd(port, number)
+        await settle(10)
+        assert seen == list(range(500))
+
+
+@virtual_clock
+async def test_order_of_kills_among_messages():
+    """`kil` by others travels in order: what was sent before arrives, what came after does not."""
+    async with nodes("a", "b") as (a, b):
+        for sender in (a, b):
+            probe = Probe(b)
+            for number in range(300):
+                sender.snd(probe.port, number)
+            sender.kil(probe.port, "enough")
+            sender.snd(probe.port, "late")
+            await settle()
+            assert probe.firsts == list(range(300))
+
+
+@virtual_clock
+async def test_order_of_what_a_port_sends_to_itself():
+    async with nodes("a") as (a,):
+        seen = []
+
+        def handler(number):
+            seen.append(number)
+            if number < 400:
+                a.snd(port, number + 2)
+
+        port = a.port(handler)
+        a.snd(port, 0)
+        a.snd(port, 1)
+        await settle()
+        assert seen == list(range(402))
+
+
+@virtual_clock
+async def test_order_after_a_spawn():
+    """A spawned port is usable at once: init comes first, then the messages in order."""
+    async with nodes("a", "b") as (a, b):
+        _spawned.clear()
+        for target in ("a", "b"):
+            port = a.spawn(target, collector, target)
+            for number in range(300):
+                a.snd(port, number)
+        await settle()
+        for target in ("a", "b"):
+            assert _spawned[target] == ["init", *range(300)]
+
+
+_spawned: dict[str, list[object]] = {}
+
+
+@mp.exposed(name="order:collector")
+def collector(label):
+    seen = _spawned[label] = ["init"]
+    mp.rcv(mp.current_port(), seen.append)
+
+
+@pytest.mark.parametrize("turns", range(0, 12))
+@virtual_clock
+async def test_order_when_the_link_is_replaced_by_a_new_one(turns):
+    """What arrives over two links in turn is in order: the gap is in between."""
+    network = Network.here()
+    async with nodes("a", "b") as (a, b):
+        probe = Probe(b)
+        for number in range(200):
+            a.snd(probe.port, number)
+            if number == 100:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                network.reset("a", "b")
+            await asyncio.sleep(0)
+        await settle(10)
+        a.snd(probe.port, "end")
+        await settle(10)
+        assert probe.firsts[-1] == "end"
+        numbers = probe.firsts[:-1]
+        assert numbers == sorted(set(numbers))
+        assert numbers[0] == 0
