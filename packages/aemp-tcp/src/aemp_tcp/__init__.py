@@ -1,0 +1,8 @@
+"""TCP and unix socket links for aemp-core, authenticated by a shared secret.
+
+Installed, it is found by itself: give nodes ``tcp://`` and ``unix://`` addresses.
+"""
+
+from .tcp import TcpTransport
+
+__all__ = ["TcpTransport"]
