@@ -1,0 +1,87 @@
+"""Build every distribution, install one extra from the wheels into an empty environment, try it.
+
+Usage: python dist.py EXTRA
+
+Editable installs hide packaging faults: a file left out of the wheel, an undeclared dependency, an
+entry point that leads nowhere. So this installs ``aemp-core[EXTRA]`` the way a user does, in a
+directory far from the sources, and checks that exactly the distributions of that extra came along.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = Path(__file__).with_name("smoke.py")
+DISTRIBUTIONS = {"tcp": {"aemp-core", "aemp-tcp"}}
+
+
+def main(extra: str) -> None:
+    expected = DISTRIBUTIONS[extra]
+    with tempfile.TemporaryDirectory(prefix="aemp-dist-") as temporary:
+        away = Path(temporary)
+        wheels = build(away / "wheels")
+        run(away, sys.executable, "-m", "venv", "--without-pip", "venv")
+        python = away / "venv" / "bin" / "python"
+        install(python, wheels, extra, away / "constraints.txt")
+        installed = json.loads(pip(python, "list", "--format=json"))
+        ours = {item["name"] for item in installed if item["name"].startswith("aemp")}
+        if ours != expected:
+            sys.exit(f"aemp-core[{extra}] installed {sorted(ours)}, not {sorted(expected)}")
+        pip(python, "check")
+        if "Usage:" not in run(away, python.with_name("aemp"), "--help"):
+            sys.exit("aemp --help shows no usage")
+        run(away, python, SMOKE)
+    print(f"aemp-core[{extra}] works when installed from {', '.join(w.name for w in wheels)}")
+
+
+def build(wheels: Path) -> list[Path]:
+    """Each package's sdist, and its wheel built from the sdist alone."""
+    for project in sorted(ROOT.glob("packages/*/pyproject.toml")):
+        run(ROOT, sys.executable, "-m", "build", "--no-isolation", "-o", wheels, project.parent)
+    return sorted(wheels.glob("*.whl"))
+
+
+def install(python: Path, wheels: list[Path], extra: str, constraints: Path) -> None:
+    """Install ``aemp-core[extra]``, ours from `wheels` and from nowhere else."""
+    ours = {wheel.name.split("-")[0].replace("_", "-"): wheel.as_uri() for wheel in wheels}
+    core = ours.pop("aemp-core")
+    constraints.write_text("".join(f"{name} @ {uri}\n" for name, uri in ours.items()))
+    pip(python, "install", "-q", "-c", str(constraints), f"aemp-core[{extra}] @ {core}")
+
+
+def pip(python: Path, *arguments: str) -> str:
+    """Run our pip on the environment of `python`, which so need not hold one."""
+    return run(python.parent, sys.executable, "-m", "pip", "--python", python, *arguments)
+
+
+def run(directory: Path, *command: str | Path) -> str:
+    """Run `command` in `directory`, without the environment this script runs in; its output."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV") and not name.startswith("AEMP_")
+    }
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        sys.exit(f"{' '.join(map(str, command))} failed with {done.returncode}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
