@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,10 @@ from .conftest import SECONDS, Network, end, read_line
 Start = Callable[..., "subprocess.Popen[str]"]
 
 FILES = 60
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="looks at processes in /proc"
+)
 
 
 @pytest.fixture
@@ -44,17 +49,19 @@ WORDS = 3 * sum(range(FILES)) + 3
 
 def children(pid: int) -> list[int]:
     """The processes that process `pid` started and that are still there."""
-    output = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
-    )
-    return [int(word) for word in output.stdout.split()]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if f"\nPPid:\t{pid}\n" in path.read_text():
+                found.append(int(path.parent.name))
+    return found
 
 
 def alive(pid: int) -> bool:
     """Whether the process is there, and is more than an exit code nobody fetched."""
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
@@ -157,6 +164,7 @@ def test_files_that_change_meanwhile_do_not_make_it_fail(
     assert told["differing"] == []
 
 
+@needs_proc
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_every_process(start: Start, number: signal.Signals, code: int) -> None:
     process = start("demo", "--workers", "2", "--no-kill")
@@ -168,6 +176,7 @@ def test_a_signal_ends_every_process(start: Start, number: signal.Signals, code:
     assert not any(alive(pid) for pid in workers)
 
 
+@needs_proc
 def test_workers_end_when_the_driver_is_killed(start: Start) -> None:
     process = start("demo", "--workers", "2", "--no-kill")
     read_until(process, "is up")
@@ -177,6 +186,7 @@ def test_workers_end_when_the_driver_is_killed(start: Start) -> None:
     wait_for_end(workers)
 
 
+@needs_proc
 def test_a_worker_that_somebody_else_kills_is_survived(
     network: Network, start: Start, tree: Path
 ) -> None:
@@ -195,6 +205,7 @@ def test_a_worker_that_somebody_else_kills_is_survived(
     assert [loss["killed"] for loss in told["losses"]] in ([False], [])
 
 
+@needs_proc
 def test_the_secret_shows_up_nowhere(start: Start) -> None:
     """Neither in the list of processes nor in what their environment holds."""
     process = start("demo", "--workers", "1", "--no-kill")

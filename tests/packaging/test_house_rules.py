@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,22 +22,41 @@ def relative(path: Path) -> str:
 
 @pytest.mark.parametrize("path", PACKAGES, ids=relative)
 def test_a_package_only_reexports_with_a_sorted_complete_all(path: Path) -> None:
-    """The body is a docstring, imports and `__all__`, which lists every public name imported."""
+    """The body is a docstring, imports and `__all__`, which lists every public name imported.
+
+    Imports for type checkers alone are made real by `__getattr__`, from the table `_HOMES`.
+    """
     docstring, *body = ast.parse(path.read_text()).body
     assert isinstance(docstring, ast.Expr), "a package begins with the docstring that explains it"
-    exported: list[str] = []
-    imported: set[str] = set()
+    tables: dict[str, Any] = {"__all__": [], "_HOMES": {}}
+    homes: dict[str, str | None] = {}
+    lazy: dict[str, str | None] = {}
     for node in body:
-        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-            continue
-        if isinstance(node, ast.ImportFrom | ast.Import):
-            imported.update(alias.asname or alias.name for alias in node.names)
-            continue
-        assert ast.unparse(node).startswith("__all__ = ["), f"line {node.lineno} is no re-export"
-        assert isinstance(node, ast.Assign)
-        exported = ast.literal_eval(node.value)
-    assert exported == sorted(set(exported))
-    assert set(exported) == {name for name in imported if not name.startswith("_")}
+        if isinstance(node, ast.ImportFrom):
+            if node.module not in ("__future__", "typing"):
+                homes.update((alias.asname or alias.name, node.module) for alias in node.names)
+        elif isinstance(node, ast.If):
+            assert ast.unparse(node.test) == "TYPE_CHECKING"
+            for each in node.body:
+                assert isinstance(each, ast.ImportFrom)
+                lazy.update((alias.name, each.module) for alias in each.names)
+        elif isinstance(node, ast.FunctionDef):
+            assert node.name in ("__getattr__", "__dir__") and lazy
+        else:
+            assert isinstance(node, ast.Assign), f"line {node.lineno} is no re-export"
+            tables[ast.unparse(node.targets[0])] = ast.literal_eval(node.value)
+    public = {name for name in homes if not name.startswith("_")}
+    assert tables["__all__"] == sorted(public | set(lazy))
+    assert tables["_HOMES"] == lazy
+    assert list(lazy) == list(dict.fromkeys(lazy))
+
+
+def test_no_module_is_named_like_a_public_function() -> None:
+    """Else importing the module would put it in the place of the function."""
+    import aemp_core
+
+    modules = {path.stem for path in MODULES if path.parent.name == "aemp_core"}
+    assert not modules & set(aemp_core.__all__)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)

@@ -123,7 +123,7 @@ def test_a_directory_in_its_place_is_refused(path: Path) -> None:
 def test_a_file_that_holds_something_else_is_refused(path: Path, content: bytes) -> None:
     user_secret(path)
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match="64 hexadecimal digits.*remove it"):
+    with pytest.raises(ConfigError, match=r"64 hexadecimal digits.*remove it"):
         user_secret(path)
 
 

@@ -2,79 +2,86 @@
 
 *Nodes* hold *ports*; ports receive *messages*; *monitors* tell when a port died or messages to it
 were lost. ``import aemp_core as mp``.
+
+A name is fetched from its module when it is first used, so that a program which needs little of
+this, such as ``aemp --help``, starts fast.
 """
 
-from .blocking import BlockingNode, blocking
-from .configure import configure
-from .errors import (
-    AddressError,
-    AempError,
-    AlreadyConfigured,
-    AmbiguousNodeError,
-    CallTimeout,
-    ConfigError,
-    EvalFailed,
-    LocalProtocolError,
-    NoCurrentPort,
-    NodeClosed,
-    NoHandler,
-    NotExposed,
-    PeerRefused,
-    PortError,
-    PortKilled,
-    ProtocolError,
-    RemoteProtocolError,
-    TransportError,
-    UnsendableError,
-    UsageError,
-    WrongThread,
-)
-from .expose import exposed
-from .hookspecs import hookimpl
-from .ids import PortID
-from .monitor import Guard
-from .node import Node
-from .reason import Reason
-from .settings import Rule, Settings
-from .supervisor import Supervisor
-from .verbs import (
-    after,
-    cal,
-    current_node,
-    current_port,
-    current_sender,
-    eval_on,
-    every,
-    flush,
-    get,
-    get_cond,
-    kil,
-    killed,
-    known_nodes,
-    messages,
-    mon,
-    mon_guard,
-    mon_nodes,
-    node_is_known,
-    node_is_up,
-    node_of,
-    on,
-    peval,
-    port,
-    port_async,
-    port_is_local,
-    psub,
-    rcv,
-    rcv_async,
-    replies,
-    snd,
-    snd_on,
-    snd_to_func,
-    spawn,
-    task,
-    up,
-    up_nodes,
-)
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .blocking_node import BlockingNode, blocking
+    from .configured import configure
+    from .errors import (
+        AddressError,
+        AempError,
+        AlreadyConfigured,
+        AmbiguousNodeError,
+        CallTimeout,
+        ConfigError,
+        EvalFailed,
+        LocalProtocolError,
+        NoCurrentPort,
+        NodeClosed,
+        NoHandler,
+        NotExposed,
+        PeerRefused,
+        PortError,
+        PortKilled,
+        ProtocolError,
+        RemoteProtocolError,
+        TransportError,
+        UnsendableError,
+        UsageError,
+        WrongThread,
+    )
+    from .expose import exposed
+    from .hookspecs import hookimpl
+    from .ids import PortID
+    from .monitor import Guard
+    from .node import Node
+    from .reason import Reason
+    from .settings import Rule, Settings
+    from .supervisor import Supervisor
+    from .verbs import (
+        after,
+        cal,
+        current_node,
+        current_port,
+        current_sender,
+        eval_on,
+        every,
+        flush,
+        get,
+        get_cond,
+        kil,
+        killed,
+        known_nodes,
+        messages,
+        mon,
+        mon_guard,
+        mon_nodes,
+        node_is_known,
+        node_is_up,
+        node_of,
+        on,
+        peval,
+        port,
+        port_async,
+        port_is_local,
+        psub,
+        rcv,
+        rcv_async,
+        replies,
+        snd,
+        snd_on,
+        snd_to_func,
+        spawn,
+        task,
+        up,
+        up_nodes,
+    )
 
 __all__ = [
     "AddressError",
@@ -147,3 +154,88 @@ __all__ = [
     "up",
     "up_nodes",
 ]
+
+_HOMES = {
+    "AddressError": "errors",
+    "AempError": "errors",
+    "AlreadyConfigured": "errors",
+    "AmbiguousNodeError": "errors",
+    "BlockingNode": "blocking_node",
+    "CallTimeout": "errors",
+    "ConfigError": "errors",
+    "EvalFailed": "errors",
+    "Guard": "monitor",
+    "LocalProtocolError": "errors",
+    "NoCurrentPort": "errors",
+    "NoHandler": "errors",
+    "Node": "node",
+    "NodeClosed": "errors",
+    "NotExposed": "errors",
+    "PeerRefused": "errors",
+    "PortError": "errors",
+    "PortID": "ids",
+    "PortKilled": "errors",
+    "ProtocolError": "errors",
+    "Reason": "reason",
+    "RemoteProtocolError": "errors",
+    "Rule": "settings",
+    "Settings": "settings",
+    "Supervisor": "supervisor",
+    "TransportError": "errors",
+    "UnsendableError": "errors",
+    "UsageError": "errors",
+    "WrongThread": "errors",
+    "after": "verbs",
+    "blocking": "blocking_node",
+    "cal": "verbs",
+    "configure": "configured",
+    "current_node": "verbs",
+    "current_port": "verbs",
+    "current_sender": "verbs",
+    "eval_on": "verbs",
+    "every": "verbs",
+    "exposed": "expose",
+    "flush": "verbs",
+    "get": "verbs",
+    "get_cond": "verbs",
+    "hookimpl": "hookspecs",
+    "kil": "verbs",
+    "killed": "verbs",
+    "known_nodes": "verbs",
+    "messages": "verbs",
+    "mon": "verbs",
+    "mon_guard": "verbs",
+    "mon_nodes": "verbs",
+    "node_is_known": "verbs",
+    "node_is_up": "verbs",
+    "node_of": "verbs",
+    "on": "verbs",
+    "peval": "verbs",
+    "port": "verbs",
+    "port_async": "verbs",
+    "port_is_local": "verbs",
+    "psub": "verbs",
+    "rcv": "verbs",
+    "rcv_async": "verbs",
+    "replies": "verbs",
+    "snd": "verbs",
+    "snd_on": "verbs",
+    "snd_to_func": "verbs",
+    "spawn": "verbs",
+    "task": "verbs",
+    "up": "verbs",
+    "up_nodes": "verbs",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(_import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value  # the next time this is an ordinary attribute
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

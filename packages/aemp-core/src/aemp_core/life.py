@@ -38,7 +38,7 @@ from .requests import Inbound, NodePort, Rules
 from .run_queue import RunQueue
 from .session import Session
 from .settings import Settings
-from .spawn import Spawner
+from .spawner import Spawner
 from .wire import PROVIDER, AuthMethod, Framing, Greeting
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from .monitor import Guard
 from .ports import Port
 from .reason import Reason
 from .router import Router
-from .spawn import Init
+from .spawner import Init
 from .timers import Timer
 from .wire import pack
 

@@ -21,7 +21,7 @@ from .expose import exposed_function
 from .ids import check_port_id
 from .ports import Kill
 from .reason import no_such_port, text_of
-from .spawn import REQUEST as SPAWN
+from .spawner import REQUEST as SPAWN
 from .wire import pack
 
 if TYPE_CHECKING:

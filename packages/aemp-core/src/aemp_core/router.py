@@ -22,7 +22,7 @@ from .monitor import Guard, Watch
 from .node_events import NodeCallback, NodeEvent, NodeWatch
 from .ports import Handler, Kill, Port, ResourceGuard, releaser
 from .reason import Reason, no_such_port
-from .spawn import REQUEST as SPAWN
+from .spawner import REQUEST as SPAWN
 from .wire import pack, unpack
 
 __all__ = ["Router"]

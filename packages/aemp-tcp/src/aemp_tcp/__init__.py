@@ -2,7 +2,3 @@
 
 Installed, it is found by itself: give nodes ``tcp://`` and ``unix://`` addresses.
 """
-
-from .tcp import TcpTransport
-
-__all__ = ["TcpTransport"]

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..link import PeerInfo
@@ -44,8 +44,7 @@ from .greeting import (
 
 __all__ = ["MAX_EARLY", "TRANSITIONS", "Connection", "Event", "Greeted", "Proved", "State", "Step"]
 
-#: Bytes of frames kept while they may not be decoded yet. A reader pauses after `Proved`, so
-#: this only has to hold what one read may bring along.
+#: Bytes of frames kept until they may be decoded; what one read brings may go beyond.
 MAX_EARLY = 1_048_576
 
 
@@ -77,6 +76,9 @@ TRANSITIONS: dict[State, dict[Step, State]] = {
     State.PROVED: {Step.MESSAGE: State.PROVED, Step.FAULT: State.BROKEN},
     State.BROKEN: {Step.FAULT: State.BROKEN},
 }
+
+#: A line does not say what it is: it is what the table has next.
+_NEXT_LINE = {State.SILENT: Step.GREETING, State.NAMED: Step.NONCE, State.GREETED: Step.PROOF}
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,10 @@ class Connection:
 
     Attributes:
         peer: what the peer said of itself; None before `Greeted`.
-        encode: the frame, in the framing our proof named, of a packed message.
 
     Raises:
         LocalProtocolError: the arguments contradict each other.
     """
-
-    encode: Callable[[bytes], bytes]
 
     def __init__(
         self,
@@ -147,22 +146,21 @@ class Connection:
         self._origin = origin
         if len(nonce) < MIN_NONCE_BYTES:
             raise LocalProtocolError(f"a nonce of {len(nonce)} bytes is too short")
-        unknown = {*greeting.auths} - {*self._auth_accept} | {*greeting.framings} - {
-            *self._framings
-        }
+        named = {*greeting.auths, *greeting.framings}
+        unknown = named - self._auth_accept.keys() - self._framings.keys()
         if unknown:
-            raise LocalProtocolError(f"the greeting offers {sorted(unknown)}, which we lack")
+            raise LocalProtocolError(f"the greeting names {sorted(unknown)}, which we lack")
 
         self._ours = self._theirs = State.SILENT
         self._buffer = bytearray()
         self._decoder: Decoder | None = None
-        self._their_greeting: Greeting
-        self._their_method: AuthMethod
+        # What our proof will use, known once the peer has greeted.
+        self._method: AuthMethod
+        self._framing: Framing
         # The transcript of our proof; what the peer's proof covers is the same, mirrored.
         self._transcript = Transcript(
             role, greeting.line(), nonce_line(nonce), b"", b"", "", "", loopback
         )
-        self.encode = self._encode_too_early
 
     # Our side.
 
@@ -173,44 +171,45 @@ class Connection:
         return b"%s\n%s\n" % (self._transcript.greeting, self._transcript.nonce)
 
     def prove(self) -> bytes:
-        """Our auth line, asked for once, after `Greeted`; from then on `encode` works."""
-        if self._theirs is not State.GREETED and self._theirs is not State.PROVED:
-            raise LocalProtocolError(
-                f"we cannot prove ourselves to a peer that {self._theirs.value}"
-            )
+        """Our auth line, asked for once, after `Greeted`; then `encode` may be used."""
+        if self._theirs not in (State.GREETED, State.PROVED):
+            raise LocalProtocolError(f"we cannot prove ourselves: the peer {self._theirs.value}")
         self._we(Step.PROOF)
-        method, framing = self._method, self._framing
-        token = method.token(self._transcript, self._secret)
-        self.encode = framing.encode
-        return f"{method.name};{token};{framing.name}\n".encode()
+        token = self._method.token(self._transcript, self._secret)
+        line = f"{self._method.name};{token};{self._framing.name}\n".encode()
+        if ";" in token or not token.isascii() or not token.isprintable() or len(line) > MAX_LINE:
+            raise LocalProtocolError(f"{self._method.name}: {quote(token)} cannot be a token")
+        # From now on without a look at the table.
+        self.encode = self._framing.encode  # type: ignore[method-assign]
+        return line
 
-    def _encode_too_early(self, packed: bytes) -> bytes:
-        raise LocalProtocolError(f"we cannot send messages: our side {self._ours.value}")
+    def encode(self, packed: bytes) -> bytes:
+        """The frame, in the framing that our proof names, of a packed message."""
+        self._we(Step.MESSAGE)
+        return self._framing.encode(packed)
 
     # The peer's side.
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes of the handshake; tell what they brought about.
 
-        Bytes after the peer's auth line are kept for `decode`, at most `MAX_EARLY` of them.
+        Bytes after the peer's auth line are kept for `decode`; once there are `MAX_EARLY` of
+        them, no more are taken.
 
         Raises:
             RemoteProtocolError: the peer broke the protocol, now or before.
         """
-        if self._theirs is State.BROKEN:
-            raise RemoteProtocolError(f"nothing more can be read: the peer {self._theirs.value}")
         try:
+            if self._theirs is State.BROKEN:
+                raise RemoteProtocolError("the peer broke the protocol before")
+            if self._theirs is State.PROVED and len(self._buffer) >= MAX_EARLY:
+                raise RemoteProtocolError(f"over {MAX_EARLY} bytes came before the link was up")
             self._buffer += data
-            events = list(self._read())
-            if len(self._buffer) > MAX_EARLY:
-                raise RemoteProtocolError(
-                    f"{len(self._buffer)} bytes of messages came before the connection was a link"
-                )
+            return list(self._read())
         except RemoteProtocolError:
             self._they(Step.FAULT)
             self._buffer.clear()
             raise
-        return events
 
     def decode(self, data: bytes) -> list[list[Any]]:
         """The messages that kept bytes and `data` complete; see `Decoder.decode`, and `error`.
@@ -219,11 +218,14 @@ class Connection:
             LocalProtocolError: the peer has not proved itself.
         """
         if self._decoder is None:
-            raise LocalProtocolError(f"there are no messages of a peer that {self._theirs.value}")
+            raise LocalProtocolError(f"we cannot read messages: the peer {self._theirs.value}")
         if self._buffer:
             data = bytes(self._buffer) + data
             self._buffer.clear()
-        return self._decoder.decode(data)
+        messages = self._decoder.decode(data)
+        if self._decoder.error is not None:
+            self._they(Step.FAULT)
+        return messages
 
     @property
     def error(self) -> RemoteProtocolError | None:
@@ -231,7 +233,7 @@ class Connection:
         return self._decoder.error if self._decoder is not None else None
 
     def _read(self) -> Iterator[Event]:
-        while self._theirs is not State.PROVED:
+        while self._theirs in _NEXT_LINE:
             end = self._buffer.find(b"\n", 0, MAX_LINE)
             if end < 0:
                 if len(self._buffer) >= MAX_LINE:
@@ -240,17 +242,15 @@ class Connection:
                         f"{quote(bytes(self._buffer[:MAX_LINE]))}"
                     )
                 return
-            line = bytes(self._buffer[:end]).removesuffix(b"\r")
+            line = bytes(self._buffer[:end]).removesuffix(b"\r")  # the protocol allows CR LF
             del self._buffer[: end + 1]
-            if self._theirs is State.SILENT:
-                self._read_greeting(line)
-            elif self._theirs is State.NAMED:
-                yield self._read_nonce(line)
-            else:
-                yield self._read_proof(line)
+            step = _NEXT_LINE[self._theirs]
+            event = self._READERS[step](self, line)
+            self._they(step)
+            if event is not None:
+                yield event
 
     def _read_greeting(self, line: bytes) -> None:
-        self._they(Step.GREETING)
         greeting = Greeting.parse(line)
         if line == self._transcript.greeting:
             raise RemoteProtocolError("the peer echoes our own greeting")
@@ -272,7 +272,6 @@ class Connection:
         )
 
     def _read_nonce(self, line: bytes) -> Greeted:
-        self._they(Step.NONCE)
         if parse_nonce(line) == self._nonce:
             raise RemoteProtocolError("the peer echoes our own nonce")
         self._transcript = replace(self._transcript, peer_nonce=line)
@@ -280,7 +279,6 @@ class Connection:
         return Greeted(self.peer)
 
     def _read_proof(self, line: bytes) -> Proved:
-        self._they(Step.PROOF)
         try:
             name, token, framing_name = line.decode("ascii").split(";")
         except ValueError:
@@ -313,6 +311,12 @@ class Connection:
             )
         self._decoder = self._framings[framing_name].decoder(self._frame_limit)
         return Proved(name, framing_name)
+
+    _READERS: ClassVar[dict[Step, Callable[[Connection, bytes], Event | None]]] = {
+        Step.GREETING: _read_greeting,
+        Step.NONCE: _read_nonce,
+        Step.PROOF: _read_proof,
+    }
 
     # The table.
 

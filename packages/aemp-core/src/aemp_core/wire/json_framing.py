@@ -90,10 +90,10 @@ class JsonDecoder:
         at = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anything
         try:
             while at < len(text):
-                value, end = _scan(text, at)
+                value, end = _decoder.raw_decode(text, at)
                 batch.append(value)
                 at = _SPACE.match(text, end).end()  # type: ignore[union-attr]
-        except (StopIteration, ValueError, RecursionError):
+        except (ValueError, RecursionError):
             pass  # incomplete or wrong: `_read_on` tells
         self._escaped |= "\\u" in text
         if at < len(text) or cut:
@@ -170,7 +170,6 @@ def _latin_1(value: bytes) -> str:
 
 
 _decoder = json.JSONDecoder(parse_int=_int, parse_constant=_refuse_constant)
-_scan = _decoder.scan_once
 _encoder = json.JSONEncoder(
     ensure_ascii=False,
     allow_nan=False,

@@ -111,16 +111,17 @@ def _are_plain(values: Iterable[Any], depth: int) -> bool:
         if kind in _SCALARS:
             continue
         if kind is float:
-            if not isfinite(value):
-                return False
-        elif kind is dict:
-            if not _STR.issuperset(map(type, value)):
-                return False
-            if depth == 1 or not _are_plain(value.values(), depth - 1):
-                return False
+            if isfinite(value):
+                continue
+            return False
+        if kind is dict:
+            for key in value:
+                if type(key) is not str:
+                    return False
+            value = value.values()
         elif kind is not list and kind is not tuple:
             return False
-        elif depth == 1 or not _are_plain(value, depth - 1):
+        if depth == 1 or not _are_plain(value, depth - 1):
             return False
     return True
 
