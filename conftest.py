@@ -25,6 +25,14 @@ def pytest_configure() -> None:
             raise pytest.UsageError(f"{name} should be absent from this environment, and is here")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The signal that makes a hanging test fail never gets through to a waiting uvloop. There a
+    # thread shows all stacks and ends the run.
+    for item in items:
+        if "uvloop" in item.name:
+            item.add_marker(pytest.mark.timeout(method="thread"))
+
+
 def _installed(distribution: str) -> bool:
     return any(True for _ in metadata.distributions(name=distribution))
 

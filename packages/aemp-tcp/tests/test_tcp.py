@@ -287,7 +287,7 @@ def test_nodes_without_a_secret_share_the_one_of_their_user(run: Run) -> None:
 def test_without_a_secret_only_loopback_is_bound(run: Run, address: str) -> None:
     async def main() -> None:
         with pytest.raises(
-            TransportError, match="no secret is configured.*aemp secret new"
+            TransportError, match=r"no secret is configured.*aemp secret new"
         ) as error:
             await transport("node", secret=None).listen(address, ignore)
         assert address in str(error.value)

@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -280,15 +282,17 @@ def test_the_kernel_tells_who_is_at_the_other_end(
         listener = await transport("node").listen(f"unix://{path}", ignore)
         directory.chmod(0o711)
         path.chmod(0o666)
-        stranger = await asyncio.create_subprocess_exec(
-            "python3",
-            "-c",
-            "import os, socket, sys; os.setuid(12345); one = socket.socket(socket.AF_UNIX);"
-            "one.connect(sys.argv[1]); print(one.recv(100))",
-            str(path),
-            stdout=asyncio.subprocess.PIPE,
+        stranger = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "import os, socket, sys; os.setuid(12345); one = socket.socket(socket.AF_UNIX);"
+                "one.connect(sys.argv[1]); print(one.recv(100))",
+                str(path),
+            ],
+            stdout=subprocess.PIPE,
         )
-        told, _ = await stranger.communicate()
+        told, _ = await asyncio.get_running_loop().run_in_executor(None, stranger.communicate)
         assert told.strip() == b"b''"
         await listener.close()
 

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from . import reason as reasons
@@ -20,10 +21,12 @@ from .reason import Reason
 if TYPE_CHECKING:
     from .ports import Port
 
-__all__ = ["Backlog", "Room"]
+__all__ = ["Backlog", "Room", "discard"]
 
 #: Bytes received over links that may wait for one port; local messages take none.
 ROOM_BYTES = 64 * 1024 * 1024
+#: Callbacks that wait for room in one port.
+WAITING_LIMIT = 1_000
 #: Messages handled before the loop gets its turn.
 STRIDE = 64
 
@@ -31,11 +34,12 @@ STRIDE = 64
 class Room:
     """How much waits for one port, and who wants to know when half of it is free."""
 
-    __slots__ = ("_limit", "_waiting", "count", "size")
+    __slots__ = ("_limit", "_loop", "_waiting", "count", "size")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
+        self._loop = loop
         self._limit = limit
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: deque[Callable[[], None]] = deque()
         self.count = 0
         self.size = 0
 
@@ -64,17 +68,21 @@ class Room:
         return self.count * 2 <= self._limit and self.size * 2 <= ROOM_BYTES
 
     def when_low(self, callback: Callable[[], None]) -> None:
-        """Call back as soon as the room is low, or will never be needed again."""
-        if self.low:
-            callback()
-        else:
-            self._waiting.append(callback)
+        """Call back when the room is low, or will never be needed again; never at once.
+
+        Of too many who wait the oldest is called back early: peers may ask for this.
+        """
+        self._waiting.append(callback)
+        if len(self._waiting) > WAITING_LIMIT:
+            self._loop.call_soon(self._waiting.popleft(), context=Context())
+        elif self.low:
+            self.relieve()
 
     def relieve(self) -> None:
-        """Tell those who wait."""
-        waiting, self._waiting = self._waiting, []
+        """Tell those who wait, outside of whatever code made the room."""
+        waiting, self._waiting = self._waiting, deque()
         for callback in waiting:
-            callback()
+            self._loop.call_soon(callback, context=Context())
 
 
 class Backlog:
@@ -89,7 +97,7 @@ class Backlog:
         self._message: tuple[Any, ...] = ()
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
-        self.room = Room(port.node.settings.mailbox_limit)
+        self.room = Room(port.node.loop, port.node.settings.mailbox_limit)
 
     def hold(self, awaitable: Any, message: tuple[Any, ...]) -> None:
         """Finish `awaitable`, which handles `message`, before anything else of the port."""
@@ -113,9 +121,8 @@ class Backlog:
         """The port died: nothing of this will be handled."""
         self._items.clear()
         self.room.relieve()
-        close = getattr(self._awaitable, "close", None)
-        if self._task is None and close is not None:
-            close()
+        awaitable, self._awaitable = self._awaitable, None
+        discard(awaitable)
 
     async def _run(self) -> None:
         port = self._port
@@ -182,3 +189,9 @@ class Backlog:
             port.failed(error, message)
         if port.doomed is not None:
             port.die(port.doomed)
+
+
+def discard(awaitable: Any) -> None:
+    """Close a coroutine that never began, so that Python does not warn of it."""
+    if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == "CORO_CREATED":
+        awaitable.close()

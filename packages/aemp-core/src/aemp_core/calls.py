@@ -45,10 +45,10 @@ async def cal(node: Node, port: str, message: Message, timeout: float | None) ->
         if not answer.done():
             answer.set_exception(CallTimeout(f"no answer from {port} within {timeout} s"))
 
-    reply_port = node.new_port(node.new_port_id(), answered)
-    alarm = None
     # Before the message: its loss must be noticed. Outside any port: nobody else's death counts.
     guard = node.watch(port, ended)
+    reply_port = node.new_port(node.new_port_id(), answered)
+    alarm = None
     try:
         node.snd(port, *message, reply_port.id)
         if timeout is not None:

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .errors import TransportError
+from .errors import AempError, TransportError
 from .link import Candidate
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class Dialler:
     def start(self) -> None:
         """Begin with the seeds."""
         for seed in self._seeds:
-            self._node.transport(seed.address)  # an unknown scheme is an error now, not a log line
+            # What can never be dialled is an error now, not a line in the log for ever.
+            self._node.transport(seed.address).check(seed.address)
         for seed in self._seeds:
             self._node.own_task(None, self._keep(seed))
 
@@ -181,14 +182,14 @@ class Dialler:
     # -- one attempt -------------------------------------------------------------------------
 
     async def _connect(self, address: str) -> Candidate:
-        transport = self._node.transport(address)
         try:
+            transport = self._node.transport(address)
             return await asyncio.wait_for(transport.dial(address), ATTEMPT_SECONDS)
         except asyncio.TimeoutError:
             raise TransportError(f"{address} did not answer in {ATTEMPT_SECONDS:g} s") from None
         except TransportError:
             raise
-        except OSError as error:
+        except (AempError, OSError) as error:
             raise TransportError(f"{address}: {error}") from error
 
     async def _pause(self, pause: float) -> float:

@@ -108,7 +108,7 @@ class Pulse:
             self._ping(session)
             while session.up:
                 await asyncio.sleep(limit / TICKS_PER_LIMIT)
-                if session.heard != heard:
+                if session.heard != heard or session.paused:
                     heard, silent = session.heard, 0
                     if session.up:
                         self._ping(session)

@@ -34,7 +34,7 @@ def aemp_transports(node: Node) -> Mapping[str, Transport]:
 
 @hookspec
 def aemp_framings() -> Iterable[Framing]:
-    """Further framings, each preferred less than ``msgpack`` and ``json`` unless configured."""
+    """Further framings; used only if the setting `framings` names them."""
     raise NotImplementedError
 
 

@@ -21,7 +21,6 @@ __all__ = [
     "check_node_id",
     "check_port_id",
     "expand_node_id",
-    "incarnation_above",
     "new_incarnation",
     "node_of",
     "split_port",
@@ -109,11 +108,3 @@ def new_incarnation(seconds: float, entropy: bytes) -> str:
     millis = int(seconds * 1000) % 62**_TIME_DIGITS
     chance = int.from_bytes(entropy, "big") % 62**_RANDOM_DIGITS
     return base62(millis, _TIME_DIGITS) + base62(chance, _RANDOM_DIGITS)
-
-
-def incarnation_above(other: str, entropy: bytes) -> str:
-    """The incarnation a node takes that was told of `other`, greater than its own."""
-    millis = 0
-    for digit in other[:_TIME_DIGITS]:
-        millis = millis * 62 + _DIGITS.index(digit)
-    return new_incarnation((millis + 1) / 1000, entropy)

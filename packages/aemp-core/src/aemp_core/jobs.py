@@ -13,10 +13,11 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
+from .backlog import discard
 from .errors import FATAL
 from .ports import Port
 
-__all__ = ["Jobs"]
+__all__ = ["Jobs", "awaited"]
 
 log = logging.getLogger("aemp_core.jobs")
 
@@ -56,11 +57,13 @@ class Jobs:
         *,
         name: str | None = None,
         in_context: bool = False,
+        waits_for: Any = None,
     ) -> asyncio.Task[Result]:
         """A task of `port` (None: of the node), cancelled with it; its exception ends the port.
 
         `in_context` runs it in the port's own context, not a copy: only for callers that are
-        outside that context, or an eager task factory would enter it twice.
+        outside that context, or an eager task factory would enter it twice. `waits_for` is what
+        the coroutine awaits: closed, if the task is cancelled before it began.
         """
         scope = Context() if port is None else port.context
         if port is not None and not in_context:
@@ -77,11 +80,12 @@ class Jobs:
             port.add_job(task)
             if not port.alive:
                 task.cancel()  # an eager one may have ended its port already
-        task.add_done_callback(lambda task: self._task_done(port, task))
+        task.add_done_callback(lambda task: self._task_done(port, task, waits_for))
         return task
 
-    def _task_done(self, port: Port | None, task: asyncio.Task[Any]) -> None:
+    def _task_done(self, port: Port | None, task: asyncio.Task[Any], waits_for: Any) -> None:
         self._tasks.pop(task, None)
+        discard(waits_for)
         if port is not None:
             port.drop_job(task)
         if task.cancelled():
@@ -107,3 +111,8 @@ class Jobs:
             owner.drop_job(job)
         else:
             self._jobs.pop(job, None)
+
+
+async def awaited(awaitable: Any) -> None:
+    """Any awaitable as a coroutine, which is what tasks are made of."""
+    await awaitable

@@ -24,6 +24,8 @@ __all__ = ["Probation"]
 
 #: Seconds a legacy peer has to answer the first request.
 ANSWER_SECONDS = 10.0
+#: Bytes it may send before that.
+HELD_BYTES = 1_048_576
 
 
 class Probation:
@@ -33,6 +35,8 @@ class Probation:
         self._link = link
         self._observer: Observer | None = None
         self._held: list[tuple[Sequence[list[Any]], int]] = []
+        self._held_bytes = 0
+        self._aborted = False
         self._lost: Reason | None = None
         self._loop = node.loop
         self._answer: asyncio.Future[None] = node.loop.create_future()
@@ -66,7 +70,10 @@ class Probation:
             else:
                 rest.append(message)
         self._held.append((rest, size))
-        if self._answer.done():
+        self._held_bytes += size
+        if self._held_bytes > HELD_BYTES and not self._answer.done():
+            self._link.abort("sent much before it answered")
+        elif self._answer.done():
             self._link.pause()  # until started: what is held stays small
 
     def writable(self) -> None:
@@ -97,13 +104,14 @@ class Probation:
 
     def _begin(self, observer: Observer) -> None:
         self._observer = observer
-        for messages, size in self._held:
-            observer.received(messages, size)
-        self._held = []
+        held, self._held = self._held, []
+        if self._lost is None:
+            self._link.resume()  # first: what is delivered now may pause it again
+        if not self._aborted:
+            for messages, size in held:
+                observer.received(messages, size)
         if self._lost is not None:
             observer.lost(self._lost)
-        else:
-            self._link.resume()
 
     def encode(self, packed: bytes, /) -> bytes:
         return self._link.encode(packed)
@@ -124,4 +132,5 @@ class Probation:
         self._link.close(reason)
 
     def abort(self, reason: str = "", /) -> None:
+        self._aborted = True
         self._link.abort(reason)

@@ -139,6 +139,9 @@ class Listener(Protocol):
 class Transport(Protocol):
     """Makes links for one address scheme; one object per node."""
 
+    def check(self, address: str, /) -> None:
+        """Raise `AddressError` unless `address` is one that can be dialled."""
+
     def listen(self, address: str, accept: Accept, /) -> Awaitable[Listener]:
         """Bind `address` and call `accept` with each candidate, in the loop's thread."""
 

@@ -28,6 +28,9 @@ SOURCE_LIMIT = 64
 #: This machine is one source, whatever its loopback address, and may well run many nodes.
 LOCAL_SOURCE = "this machine"
 LOCAL_LIMIT = 500
+#: Loop turns from the acceptance of a connection, which the loop does by itself, to its end if
+#: its protocol ends it at once.
+ACCEPTING_TURNS = 5
 
 
 class Lobby:
@@ -133,10 +136,15 @@ class Door:
         self._lobby.leave(stream)
 
     async def close(self) -> None:
-        """Let nobody in any more, and end what is not a link yet."""
+        """Let nobody in any more, and end what is not a link yet; the listener is closed already.
+
+        Returns when those connections are gone.
+        """
         self._open = False
         streams = list(self._streams)
         for stream in streams:
             stream.abort("the listener was closed")
-        if streams:
-            await asyncio.wait({asyncio.ensure_future(each.wait_closed()) for each in streams})
+        for _ in range(ACCEPTING_TURNS):
+            await asyncio.sleep(0)
+        for stream in streams:
+            await stream.wait_closed()

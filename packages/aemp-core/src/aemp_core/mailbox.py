@@ -40,7 +40,7 @@ class Mailbox:
         self._tags: dict[str, deque[int]] = {}
         self._serial = 0
         self._waiters: list[asyncio.Future[bool]] = []
-        self.room = Room(port.node.settings.mailbox_limit)
+        self.room = Room(port.node.loop, port.node.settings.mailbox_limit)
 
     def put(self, message: Message, source: Any, size: int) -> None:
         """A message arrives."""
@@ -79,12 +79,10 @@ class Mailbox:
             if message is None:
                 message = await self._wait(self.take, timeout, "message")
             return message
-        message = self._take_passed(predicate)
-        if message is None:
-            message = self._take_fresh(predicate)
+        message = self._take_fitting(predicate)
         if message is None:
             message = await self._wait(
-                lambda: self._take_fresh(predicate), timeout, "message that fits the condition"
+                lambda: self._take_fitting(predicate), timeout, "message that fits the condition"
             )
         return message
 
@@ -122,6 +120,11 @@ class Mailbox:
         if not serials:
             del self._tags[tag]
         return serial
+
+    def _take_fitting(self, predicate: Predicate) -> Message | None:
+        # What was passed over, too, at each try: another receiver may have done that meanwhile.
+        message = self._take_passed(predicate)
+        return self._take_fresh(predicate) if message is None else message
 
     def _take_passed(self, predicate: Predicate) -> Message | None:
         if self._port.doomed is not None:

@@ -116,6 +116,10 @@ class MemoryTransport:
     def __init__(self, node: StreamNode) -> None:
         self._node = node
 
+    def check(self, address: str, /) -> None:
+        """See `Transport`."""
+        _name(address)
+
     async def listen(self, address: str, accept: Accept, /) -> MemoryListener:
         """See `Transport`."""
         name = _name(address)

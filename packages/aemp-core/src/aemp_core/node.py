@@ -265,7 +265,7 @@ class Node(Router):
     def learn(self, node_id: str, *addresses: str) -> None:
         """Note addresses under which a node can be dialled."""
         for address in addresses:
-            self.transport(address)
+            self.transport(address).check(address)
         self.dialler.learn(check_node_id(node_id), addresses)
 
     # -- other threads -----------------------------------------------------------------------

@@ -90,7 +90,8 @@ class Peer:
         self.cuts: dict[str, Target] = {}
         self.sent = 0
         self.received = 0
-        self._queue: deque[tuple[str, bytes]] = deque()
+        # By port name; None for requests that keep the contract, which nothing may hold up.
+        self._queue: deque[tuple[str | None, bytes]] = deque()
         self._queued_bytes = 0
         self._allowance = 0
         self._deadline: asyncio.TimerHandle | None = None
@@ -140,7 +141,7 @@ class Peer:
             self.lose((reasons.TRANSPORT_ERROR, f"{self.id} takes nothing, twice send_limit waits"))
             return
         if self.session is None:
-            self._enqueue("", packed)
+            self._enqueue(None, packed)
         else:
             self.sent += 1
             self.session.link.send(self.session.link.encode(packed))
@@ -176,7 +177,7 @@ class Peer:
         )
         self._cut_one(name, (reasons.SEND_LIMIT, text, f"{self.id}#{name}"))
 
-    def _enqueue(self, name: str, packed: bytes) -> None:
+    def _enqueue(self, name: str | None, packed: bytes) -> None:
         self._queue.append((name, packed))
         self._queued_bytes += len(packed)
         self.want()
@@ -238,7 +239,7 @@ class Peer:
         too_long: list[tuple[str, Reason]] = []
         for name, packed in queue:
             frame = link.encode(packed)
-            if limit is not None and len(frame) > limit:
+            if name is not None and limit is not None and len(frame) > limit:
                 text = f"a message took {len(frame)} bytes and {self.id} accepts {limit}"
                 too_long.append((name, (reasons.TRANSPORT_ERROR, text, f"{self.id}#{name}")))
                 continue
@@ -255,6 +256,7 @@ class Peer:
         self.node.rendezvous.decided(self.id, "another connection became the link")
         link.start(session)
         self.node.pulse.add(session)
+        self.drained()
 
     def lose(self, reason: Reason) -> None:
         """The link is lost, or none could be made: everything that follows from it, in one step."""

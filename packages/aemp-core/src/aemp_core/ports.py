@@ -16,7 +16,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from . import reason as reasons
-from .backlog import Backlog
+from .backlog import Backlog, discard
 from .context import port_context, running_port
 from .errors import FATAL, NoHandler, UsageError
 from .ids import PortID
@@ -33,6 +33,9 @@ Handler = Callable[..., object]
 OnError = Callable[[BaseException, tuple[Any, ...]], object]
 
 log = logging.getLogger("aemp_core.ports")
+
+#: A reason must fit into every frame that tells it: frames are never limited below 64 KiB.
+REASON_BYTES = 16_384
 
 # States of a port. Only `_OPEN` takes the short way through `deliver`.
 _OPEN, _BUSY, _DEAD = 0, 1, 2
@@ -114,8 +117,7 @@ class Port:
     def _wait(self, awaitable: Any, message: tuple[Any, ...]) -> None:
         """Have an async handler finish before the next message is handled."""
         if self.doomed is not None:  # it killed its port before it began
-            if inspect.iscoroutine(awaitable):
-                awaitable.close()
+            discard(awaitable)
             return
         if self.backlog is None:
             self.backlog = Backlog(self)

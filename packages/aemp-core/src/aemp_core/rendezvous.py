@@ -52,6 +52,7 @@ class Rendezvous:
         self._node = node
         # By the ID the peer claims: nothing is known of a node before one of these is proved.
         self._candidates: dict[str, dict[Candidate, None]] = {}
+        self._trials: dict[str, asyncio.Future[None]] = {}
 
     def meet(self, candidate: Candidate) -> asyncio.Task[None]:
         """Consider a connection whose peer has greeted, whoever dialled; ends when decided."""
@@ -117,9 +118,13 @@ class Rendezvous:
         """Keep our proof back while there is a link to the same life of the node."""
         while True:
             session = self._session(info)
-            if session is None or self._greater(info) or self._lesser(info):
+            trial = self._trials.get(info.id)
+            if session is not None and not self._greater(info) and not self._lesser(info):
+                await self._node.pulse.watch_over(session)
+            elif trial is not None:
+                await asyncio.wait({trial})
+            else:
                 return
-            await self._node.pulse.watch_over(session)
 
     async def _settle(self, candidate: Candidate, link: Link | None) -> None:
         """The peer is proved: make the connection its link, unless it is the past by now."""
@@ -130,13 +135,25 @@ class Rendezvous:
         if link is None:
             link = candidate.confirm()
         if info.incarnation is None:
-            link = Probation(self._node, link)
-            await link.answered()
+            link = await self._try(link)
         self._drop(candidate)
         if self._node.closing:
             candidate.close("this node is closing")
         else:
             self._node.peer(info.id).come_up(link)
+
+    async def _try(self, link: Link) -> Link:
+        """Have a legacy peer answer first; one of its connections at a time."""
+        node_id = link.peer.id
+        trial = self._trials[node_id] = self._node.loop.create_future()
+        try:
+            probation = Probation(self._node, link)
+            await probation.answered()
+        finally:
+            # Those who wait run after the link came up, which follows without a pause.
+            del self._trials[node_id]
+            trial.set_result(None)
+        return probation
 
     def _chooses(self, info: PeerInfo) -> bool:
         return info.incarnation is None or self._node.id.encode() > info.id.encode()

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import reason as reasons
 from .errors import FATAL, AempError
 from .expose import exposed_function
 from .ids import check_port_id
-from .ports import Kill
+from .jobs import awaited
+from .ports import REASON_BYTES, Kill
 from .reason import no_such_port, text_of
 from .spawner import REQUEST as SPAWN
 from .wire import pack
@@ -32,7 +34,22 @@ if TYPE_CHECKING:
 __all__ = ["Inbound", "NodePort", "Request", "Rules"]
 
 #: What a peer may do where no rule names it.
-DEFAULTS = {"spawn": True, "call": True, "kil": True, "eval": False, "relay": False}
+DEFAULTS: Mapping[str, bool] = {
+    "spawn": True,
+    "call": True,
+    "kil": True,
+    "eval": False,
+    "relay": False,
+}
+
+#: What takes a monitor back or tells of an end is never refused: it asks for nothing.
+UNREFUSABLE = ("mon0", "kil0")
+#: Errors that a wrong request is expected to end in; others are a bug here, or in a plugin.
+EXPECTED = (TypeError, ValueError, PermissionError, LookupError, AempError)
+#: Bytes of tags a fence may carry: they wait as long as the mailbox is full.
+FENCE_BYTES = 1_024
+
+log = logging.getLogger("aemp_core.requests")
 
 
 class Rules:
@@ -80,17 +97,21 @@ class Request:
     Attributes:
         node: the node that was asked.
         session: the session it came over; None if this node asked itself.
+        size: the bytes it took there.
     """
 
-    __slots__ = ("node", "session")
+    __slots__ = ("node", "session", "size")
 
-    def __init__(self, node: Node, session: Session | None) -> None:
+    def __init__(self, node: Node, session: Session | None, size: int = 0) -> None:
         self.node = node
         self.session = session
+        self.size = size
 
     def may(self, word: str) -> bool:
-        """Whether the asker may use `word`; this node itself may always."""
-        return self.session is None or self.node.rules.allow(self.session.id, word)
+        """Whether the asker may use `word`. This node itself needs a rule, too, for what is off
+        by default: a handler that answers whom it is told to may be made to ask."""
+        asker = self.node.id if self.session is None else self.session.id
+        return self.node.rules.allow(asker, word)
 
     def permit(self, port: Any) -> None:
         """Raise unless this node may send to `port` for the asker.
@@ -106,9 +127,24 @@ class Request:
                 raise PermissionError(f"{port!r} is on neither node: that needs the rule 'relay'")
 
     def snd(self, port: Any, *message: Any) -> None:
-        """Send for the asker, or answer it."""
+        """Send for the asker, or answer it; to a port here it counts as the asker's message."""
         self.permit(port)
-        self.node.snd(port, *message)
+        node = self.node
+        local = node.ports.get(port)
+        if self.session is None or local is None:
+            node.snd(port, *message)
+        else:
+            node.queue.received += self.size
+            node.queue.put(local, message, self.session, self.size)
+
+    def answer(self, reply: Any, *message: Any) -> None:
+        """`snd`, at a time when nobody is there to be told that it cannot be done."""
+        if self.node.closing or (self.session is not None and not self.session.up):
+            return
+        try:
+            self.snd(reply, *message)
+        except (AempError, PermissionError) as error:
+            self.node.refuse(self.session, "answer", text_of(error))
 
 
 class NodePort:
@@ -142,31 +178,40 @@ class NodePort:
         if not isinstance(name, str):
             node.refuse(session, "request", f"{name!r:.100} is no request name")
             return
-        if session is not None:
-            for hook in node.authorise_hooks:
-                refusal = hook(session.info, name, message[1:])
-                if refusal is not None:
-                    self._refuse(session, name, message[1:], str(refusal))
-                    return
-        handler = self.requests.get(name)
+        request = Request(node, session, size)
         try:
+            if session is not None and self._refused(session, name, message[1:]):
+                return
+            handler = self.requests.get(name)
             if handler is not None:
-                handler(Request(node, session), *message[1:])
+                handler(request, *message[1:])
             else:
-                _call(Request(node, session), name, message[1:])
+                _call(request, name, message[1:])
         except FATAL:
             raise
-        except (TypeError, ValueError, PermissionError, LookupError, AempError) as error:
+        except BaseException as error:
             node.refuse(session, f"request {name!r:.100}", text_of(error))
+            if not isinstance(error, EXPECTED):
+                log.error("request %.100r", name, exc_info=error)
 
-    def _refuse(
-        self, session: Session, name: str, arguments: tuple[Any, ...], refusal: str
-    ) -> None:
-        """A hook refused; a spawn is told to the monitors of the port that will not be."""
+    def _refused(self, session: Session, name: str, arguments: tuple[Any, ...]) -> bool:
+        """Whether a hook refuses; the monitors of the port in question are told."""
         node = self._node
-        node.refuse(session, f"request {name!r:.100}", refusal)
-        if name == SPAWN and arguments and isinstance(arguments[0], str):
-            node.spawner.remember(arguments[0], (reasons.SPAWN_ERROR, refusal))
+        if name in UNREFUSABLE:
+            return False
+        for hook in node.authorise_hooks:
+            refusal = hook(session.info, name, arguments)
+            if refusal is None:
+                continue
+            node.refuse(session, f"request {name!r:.100}", str(refusal))
+            if arguments and isinstance(arguments[0], str):
+                if name == SPAWN:
+                    node.spawner.remember(arguments[0], (reasons.SPAWN_ERROR, str(refusal)))
+                elif name == "mon1" and session.up:
+                    reason = (reasons.NO_SUCH_PORT, str(refusal), f"{node.id}#{arguments[0]}")
+                    session.peer.control("kil0", arguments[0], *reason)
+            return True
+        return False
 
     # -- watched like a port -----------------------------------------------------------------
 
@@ -215,6 +260,8 @@ def _kil(request: Request, name: str, *reason: Any) -> None:
     if not request.may("kil"):
         raise PermissionError("killing ports here needs the rule 'kil'")
     port = request.node.ports.get(f"{request.node.id}#{name}")
+    if request.size > REASON_BYTES:
+        reason = (f"{reason[0]!s:.100}", "the rest of the reason was too long")
     if port is not None:
         Kill(port).deliver(reason)
 
@@ -226,6 +273,7 @@ def _snd(request: Request, port: str, *message: Any) -> None:
 
 def _snd_multiple(request: Request, *messages: list[Any]) -> None:
     """Send several messages for the peer, each ``[port, elements...]``."""
+    request.size = request.size // max(1, len(messages)) or 1
     for port, *message in messages:
         request.snd(port, *message)
 
@@ -253,8 +301,9 @@ def _time(request: Request, reply: str, *tags: Any) -> None:
 def _fence(request: Request, name: str, reply: str, *tags: Any) -> None:
     """Answer: tags, once the mailbox of port `name` is below half, or the port is gone."""
     request.permit(reply)
-    node = request.node
-    node.when_low(name, lambda: None if node.closing else node.snd(reply, *tags))
+    if len(pack(tags)) > FENCE_BYTES:
+        raise ValueError(f"the tags of a fence take at most {FENCE_BYTES} bytes")
+    request.node.when_low(name, lambda: request.answer(reply, *tags))
 
 
 def _spawn(request: Request, name: str, function: str, *arguments: Any) -> None:
@@ -297,8 +346,4 @@ def _call(request: Request, name: str, arguments: tuple[Any, ...]) -> None:
         raise LookupError("neither a node request nor an exposed function")
     result = request.node.call_in(None, function, *arguments)
     if inspect.isawaitable(result):
-        request.node.own_task(None, _awaited(result))
-
-
-async def _awaited(result: Any) -> None:
-    await result
+        request.node.own_task(None, awaited(result), waits_for=result)

@@ -14,13 +14,13 @@ from typing import Any, TypeVar, overload
 
 from . import context
 from .context import current_port_of, require_port
-from .errors import PortError, UsageError
+from .errors import PortError, UnsendableError, UsageError
 from .expose import exposed_name
-from .ids import PortID, check_node_id, check_port_id, node_of
+from .ids import PortID, check_node_id, check_port_id, node_of, split_port
 from .life import Life
 from .monitor import Guard, Watch
 from .node_events import NodeCallback, NodeEvent, NodeWatch
-from .ports import Handler, Kill, Port, ResourceGuard, releaser
+from .ports import REASON_BYTES, Handler, Kill, Port, ResourceGuard, releaser
 from .reason import Reason, no_such_port
 from .spawner import REQUEST as SPAWN
 from .wire import pack, unpack
@@ -149,7 +149,9 @@ class Router(Life):
 
     def _snd(self, port: str, message: Message) -> None:
         """The long way: a node port, a port elsewhere, a copied message, or nobody."""
-        node_id, name = check_port_id(port)
+        node_id, name = split_port(port) if isinstance(port, str) else ("", "")
+        if node_id not in self.peers or "#" in name:
+            check_port_id(port)
         if self.closed or not self.incarnation:
             self.check_open()
         if node_id != self.id:
@@ -166,7 +168,7 @@ class Router(Life):
     def forward(self, port: str, message: Message) -> None:
         """`snd` for a monitor that fires: there is no caller to raise at."""
         if not self.closed:
-            self.snd(port, *message)
+            self.call_in(None, self.snd, port, *message)
 
     def kil(self, port: str, /, *reason: Any) -> None:
         """Kill a port, in order with messages sent to it; no reason is a normal end.
@@ -177,8 +179,8 @@ class Router(Life):
             PortError: `port` is no port ID, or is a node port.
             UnsendableError: the reason holds a value that is not plain.
         """
-        if reason:
-            pack(reason)
+        if reason and len(pack(reason)) > REASON_BYTES:
+            raise UnsendableError(f"the reason takes over {REASON_BYTES} bytes: make it shorter")
         local = self.ports.get(port)
         if local is not None:
             self._kil_local(local, reason)
@@ -190,7 +192,8 @@ class Router(Life):
             raise PortError(f"kil({port!r}): a node port cannot be killed; close the node")
         if node_id != self.id:
             self.queue.check_thread()
-            self.peer(node_id).snd("", ("kil", name, *reason))
+            if not self.closing or self.node_is_up(node_id):
+                self.peer(node_id).snd("", ("kil", name, *reason))
 
     def _kil_local(self, port: Port, reason: Reason) -> None:
         if context.running_port() is port:
@@ -202,7 +205,7 @@ class Router(Life):
     def forward_kil(self, port: str, reason: Reason) -> None:
         """`kil` for a monitor that fires."""
         if not self.closed:
-            self.kil(port, *reason)
+            self.call_in(None, self.kil, port, *reason)
 
     def snd_on(self, node: str, port: str, /, *message: Any) -> None:
         """Have `node` send a message to `port`, in order with what that node itself sends it."""
@@ -269,7 +272,10 @@ class Router(Life):
             target = require_port("mon(port)").id
         if isinstance(target, str):
             check_port_id(target)
-            pack(message)
+            if message and len(pack(message)) > 2 * REASON_BYTES:
+                raise UnsendableError(
+                    f"the message of a monitor takes over {2 * REASON_BYTES} bytes: make it shorter"
+                )
             return self.watch(port, None, target, message)
         if not callable(target):
             raise UsageError(f"{target!r} cannot be told: give a function or a port ID")

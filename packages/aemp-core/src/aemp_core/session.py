@@ -106,8 +106,9 @@ class Session:
     # -- reading -----------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """Stop reading, unless the peer is being pinged: then its answer must get through."""
-        if not self.paused and not self.readers:
+        """Stop reading; a peer that is being pinged may fill twice the room, to let it answer."""
+        spare = 2 * run_queue.RECEIVED_LIMIT if self.readers else 0
+        if not self.paused and self.node.queue.received > spare:
             self.paused = True
             self.link.pause()
 

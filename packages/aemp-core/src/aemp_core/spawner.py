@@ -13,6 +13,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from . import reason as reasons
+from .backlog import discard
 from .errors import FATAL
 from .expose import exposed_function
 from .ids import PortID, is_port_name
@@ -70,8 +71,7 @@ class Init:
             return
         port.running = False
         if port.doomed is not None:
-            if inspect.iscoroutine(result):
-                result.close()
+            discard(result)
             port.die(port.doomed)
         elif inspect.isawaitable(result):
             attach_coroutine(port, result)
@@ -87,7 +87,7 @@ def attach_coroutine(port: Port, awaitable: Any) -> None:
     """Make `port` an async port that lives as long as `awaitable` runs."""
     if port.mailbox is None:
         port.mailbox = Mailbox(port)
-    port.node.own_task(port, _live(port, awaitable), in_context=True)
+    port.node.own_task(port, _live(port, awaitable), in_context=True, waits_for=awaitable)
 
 
 async def _live(port: Port, awaitable: Any) -> None:
@@ -178,7 +178,7 @@ class Spawner:
     # -- errors ------------------------------------------------------------------------------
 
     def remember(self, name: str, reason: Reason) -> None:
-        """Keep the reason for monitors that are still under way, and tell those that came."""
+        """Keep the reason for monitors that are still under way."""
         now = self._node.loop.time()
         errors = self._errors
         while errors:

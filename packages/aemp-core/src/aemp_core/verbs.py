@@ -13,12 +13,14 @@ from typing import Any, TypeVar, overload
 
 from . import ids
 from .context import find_node, require_port, running_port
+from .errors import PortError
 from .ids import PortID
 from .monitor import Guard
 from .node import Node
 from .node_events import NodeCallback
 from .ports import Handler
 from .reason import Reason
+from .requests import Request
 
 __all__ = [
     "after",
@@ -174,7 +176,8 @@ def replies(handler: Callable[..., Any]) -> Handler:
     """Make a handler for `cal`: the reply port is taken off, what `handler` returns is sent there.
 
     A tuple is sent as the elements of the answer, None as an empty one, anything else as its one
-    element. The handler may be async. Its exception ends the port, and so the call.
+    element. The handler may be async. Its exception ends the port, and so the call. A reply port
+    is a port of this node or of the one that called, never a node port; others are refused.
     """
 
     def answer(reply: str, result: Any) -> None:
@@ -190,6 +193,13 @@ def replies(handler: Callable[..., Any]) -> Handler:
 
     def handle(*message: Any) -> Any:
         *arguments, reply = message
+        here = require_port("replies")
+        try:
+            Request(here.node, here.source).permit(reply)  # type: ignore[arg-type]
+        except (PermissionError, PortError) as error:
+            # Else a peer could have this node send anything to anyone in its own name.
+            here.node.refuse(here.source, "answer", str(error))
+            return None
         result = handler(*arguments)
         if isawaitable(result):
             return answer_later(reply, result)

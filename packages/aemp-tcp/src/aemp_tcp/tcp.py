@@ -45,8 +45,6 @@ class TcpListener:
             # Not wait_closed: it waits for the links, too, and those stay.
             server.close()
         await self._door.close()
-        if servers:
-            await asyncio.sleep(0)  # uvloop closes the sockets in the next turn
 
 
 class TcpTransport:
@@ -54,6 +52,10 @@ class TcpTransport:
 
     def __init__(self, node: StreamNode) -> None:
         self._node = node
+
+    def check(self, address: str, /) -> None:
+        """See `Transport`."""
+        parse_tcp(address, SCHEME, listening=False)
 
     async def listen(self, address: str, accept: Accept, /) -> TcpListener:
         """See `Transport`."""

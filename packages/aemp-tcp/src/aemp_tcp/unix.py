@@ -59,8 +59,6 @@ class UnixListener:
                 os.unlink(self._path)
             server.close()
         await self._door.close()
-        if server is not None:
-            await asyncio.sleep(0)  # uvloop closes the socket in the next turn
 
 
 class UnixTransport:
@@ -68,6 +66,10 @@ class UnixTransport:
 
     def __init__(self, node: StreamNode) -> None:
         self._node = node
+
+    def check(self, address: str, /) -> None:
+        """See `Transport`."""
+        parse_unix(address)
 
     async def listen(self, address: str, accept: Accept, /) -> UnixListener:
         """See `Transport`."""

@@ -159,9 +159,8 @@ class MsgpackDecoder:
         begun = bytes(self._trail)
         self._trail.clear()
         self._careful = True
-        self._unpacker = msgpack.Unpacker(
-            read_size=SMALL_BUFFER, max_buffer_size=self._limit + 2 * self._fast_limit
-        )
+        most = self._limit + 2 * self._fast_limit
+        self._unpacker = msgpack.Unpacker(read_size=min(SMALL_BUFFER, most), max_buffer_size=most)
         return begun
 
     def _read_carefully(self, data: bytes, batch: list[Any]) -> bytes:

@@ -1,0 +1,197 @@
+"""The tables of these pages that are drawn from the code, so that they say what the code does.
+
+A page holds such a table between two marks, ``<!-- table: NAME -->`` and ``<!-- end of table -->``.
+``python docs/tables.py`` brings every page up to date; a test fails when one is not.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+SOURCE = ROOT / "packages" / "aemp-core" / "src" / "aemp_core"
+
+MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def _rows(head: str, rows: Iterable[Iterable[str]]) -> str:
+    columns = head.split(" | ")
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _concept(path: Path) -> str:
+    """The first sentence of a module's docstring, where it says which concept it holds."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert text is not None, path
+    sentence = text.split("\n\n")[0].replace("\n", " ").rstrip(".")
+    return sentence.replace("``", "`").replace("|", "\\|")
+
+
+def modules() -> str:
+    """Modules by layer, as the contract of the import checker has them, and their concepts."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    contract = text.split('containers = ["aemp_core"]')[1]
+    rows: list[list[str]] = []
+    for line in contract.split("layers = [")[1].split("]")[0].splitlines():
+        line = line.strip()
+        if line.startswith("#"):
+            rows.append([f"**{line.lstrip('# ').partition(':')[0]}**", ""])
+        for name in re.findall(r"\w+", line) if line.startswith('"') else ():
+            path = SOURCE / f"{name}.py"
+            path = path if path.is_file() else SOURCE / name / "__init__.py"
+            rows.append([f"`{name}`", _concept(path)])
+    return _rows("module | concept", rows)
+
+
+def transitions() -> str:
+    """The protocol machine: what a side may do in which state."""
+    from aemp_core.wire.connection import TRANSITIONS
+
+    return _rows(
+        "a side that ... | may ... | and then ...",
+        (
+            [state.value, step.value, after.value]
+            for state, steps in TRANSITIONS.items()
+            for step, after in steps.items()
+        ),
+    )
+
+
+KEYS = {
+    "provider": "name and version of the implementation",
+    "peeraddr": "the address of the other end, as this side sees it",
+    "incarnation": "which life of the node this is; it sorts as text, later lives after earlier",
+    "heartbeat": "seconds of silence this side tolerates",
+    "frame": "bytes of the longest frame this side reads",
+    "features": "node requests beyond protocol version 1, separated by commas",
+}
+
+
+def greeting() -> str:
+    """The keys of our greeting, with the values of a node that nobody configured."""
+    from aemp_core import Node
+
+    node = Node("alice")
+    said = node.greeting("192.0.2.7:4040").attributes
+    shown = {**said, "provider": "aemp-py-1.0", "incarnation": "0VbijziV62Q9aX"}
+    return _rows(
+        "key | for instance | says", ([f"`{key}`", f"`{shown[key]}`", KEYS[key]] for key in said)
+    )
+
+
+def requests() -> str:
+    """The node requests, and what each does."""
+    from aemp_core.requests import NodePort
+
+    found: dict[object, list[str]] = {}
+    for name, function in NodePort(None).requests.items():  # type: ignore[arg-type]
+        found.setdefault(function, []).append(f"`{name!s}`" if name else '`""`')
+    return _rows(
+        "request | what is done",
+        ([", ".join(names), _first_line(function)] for function, names in found.items()),
+    )
+
+
+def _first_line(function: object) -> str:
+    assert function.__doc__, function
+    line = " ".join(function.__doc__.split("\n\n")[0].split())
+    return line.replace("``", "`").replace("|", "\\|").rstrip(".")
+
+
+def checks() -> str:
+    """What the conformance kit demands of a transport."""
+    from aemp_core.testing import CHECKS
+
+    return _rows(
+        "check | demands", ([f"`{check.__name__}`", _first_line(check)] for check in CHECKS)
+    )
+
+
+#: Where a limit is, what it counts, and what happens there.
+LIMITS = [
+    ("run_queue.SLICE_ITEMS", "", "items handled before the loop gets its turn"),
+    ("run_queue.SLICE_SECONDS", "s", "or so long, whatever comes first"),
+    ("run_queue.RECEIVED_LIMIT", "B", "received and not handled: links are not read until half"),
+    ("settings.send_limit", "B", "buffered for one peer: further sends cut their port"),
+    ("peer.TOTAL", "times `send_limit`", "buffered for all peers together: the same"),
+    ("settings.frame_limit", "B", "packed message: `UnsendableError`; received: the link ends"),
+    ("ports.REASON_BYTES", "B", "packed reason of `kil`: longer ones are refused"),
+    ("wire.MAX_DEPTH", "levels", "lists and dicts inside each other: `UnsendableError`"),
+    ("settings.mailbox_limit", "messages", "waiting in one async port: it dies"),
+    ("backlog.ROOM_BYTES", "B", "received and waiting in one async port: it dies"),
+    ("settings.spawn_limit", "ports", "alive here, spawned by one node: `spawn_error`"),
+    ("spawner.ERROR_SECONDS", "s", "a `spawn_error` is kept for late monitors"),
+    ("wire.MAX_LINE", "B", "line of a handshake: the connection ends"),
+    ("stream.HANDSHAKE_SECONDS", "s", "from connecting to both proofs: the connection ends"),
+    ("stream.EARLY_BYTES", "B", "received before the link is started: reading pauses"),
+    ("lobby.TOTAL_LIMIT", "connections", "not authenticated: a random one is ended"),
+    ("lobby.SOURCE_LIMIT", "connections", "not authenticated, of one source: the same"),
+    ("lobby.LOCAL_LIMIT", "connections", "not authenticated, of this machine: the same"),
+    ("rendezvous.CANDIDATE_LIMIT", "connections", "for one node ID: the oldest is ended"),
+    ("settings.monitor_timeout", "s", "dialling a peer: it is given up, as on loss"),
+    ("dial.ATTEMPT_SECONDS", "s", "one attempt to connect"),
+    ("settings.connect_interval", "s", "longest pause between two attempts"),
+    ("dial.ADDRESS_LIMIT", "addresses", "known per node: the oldest is forgotten"),
+    ("settings.heartbeat", "s", "silence that is tolerated, T"),
+    ("heartbeat.PING_SECONDS", "s", "silence of a pinged link, or T if that is less: it is lost"),
+    ("heartbeat.RESTART_SECONDS", "s", "for the older of two lives of a node to answer"),
+    ("life.CLOSE_SECONDS", "s", "each wait of `close`"),
+    ("refusals.LINES", "lines", "of one kind in the log per window"),
+    ("refusals.WINDOW_SECONDS", "s", "the window"),
+]
+
+
+def limits() -> str:
+    """Limits and times, with the constants that hold them."""
+    from aemp_core import Settings
+
+    def row(place: str, unit: str, meaning: str) -> list[str]:
+        module, name = place.split(".")
+        if module == "settings":
+            value, shown = getattr(Settings(), name), f"setting `{name}`"
+        else:
+            value = getattr(importlib.import_module(f"aemp_core.{module}"), name)
+            shown = f"`{place}`"
+        return [_quantity(value, unit), meaning, shown]
+
+    return _rows("how much | of what, and then | where", (row(*limit) for limit in LIMITS))
+
+
+def _quantity(value: float, unit: str) -> str:
+    if unit == "B":
+        for size, prefix in ((2**20, "Mi"), (2**10, "Ki")):
+            if value >= size and value % size == 0:
+                return f"{value // size:,} {prefix}B"
+    if unit == "s" and value < 0.1:
+        return f"{value * 1000:g} ms"
+    return f"{value:,g} {unit}".strip() if isinstance(value, float) else f"{value:,} {unit}".strip()
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    table.__name__: table for table in (checks, greeting, limits, modules, requests, transitions)
+}
+
+
+def up_to_date(page: str) -> str:
+    """The text of a page with its tables drawn anew."""
+    return MARKED.sub(lambda mark: mark[1] + TABLES[mark[2]]() + mark[3], page)
+
+
+def main() -> None:
+    """Bring every page up to date."""
+    for path in sorted(DOCS.glob("*.md")):
+        before = path.read_text(encoding="utf-8")
+        after = up_to_date(before)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            print(path.name)
+
+
+if __name__ == "__main__":
+    main()

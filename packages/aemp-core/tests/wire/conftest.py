@@ -1,0 +1,8 @@
+"""Makes `wire_kit`, what the tests of the wire protocol share, importable."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
