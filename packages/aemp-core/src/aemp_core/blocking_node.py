@@ -7,12 +7,13 @@ called from any other thread and wait there. Handlers and callbacks run in the n
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-from .errors import NodeClosed, WrongThread
+from .errors import FATAL, NodeClosed, WrongThread
 from .ids import PortID
 from .node import Node
 from .ports import Handler
@@ -32,10 +33,17 @@ class BlockingNode:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._node: Node | None = None
+        self._stopping = False
+        #: Gets the SystemExit or KeyboardInterrupt that leaves the loop.
+        self._fatal: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def __enter__(self) -> BlockingNode:
         loop = self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=loop.run_forever, name="aemp node", daemon=True)
+        self._stopping = False
+        self._fatal = concurrent.futures.Future()
+        self._thread = threading.Thread(
+            target=self._serve, args=[loop], name="aemp node", daemon=True
+        )
         self._thread.start()
         try:
             self._node = self.run(_opened(self._nodeid, self._settings))
@@ -43,6 +51,15 @@ class BlockingNode:
             self._end()
             raise
         return self
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run the loop until the end, also when SystemExit in a handler leaves it."""
+        while not self._stopping:
+            try:
+                loop.run_forever()
+            except FATAL as error:
+                fatal, self._fatal = self._fatal, concurrent.futures.Future()
+                fatal.set_exception(error)
 
     def __exit__(
         self,
@@ -59,6 +76,7 @@ class BlockingNode:
         loop, thread = self._loop, self._thread
         self._loop = self._thread = self._node = None
         if loop is not None and thread is not None:
+            self._stopping = True
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.run_until_complete(loop.shutdown_asyncgens())
@@ -83,6 +101,7 @@ class BlockingNode:
         Raises:
             NodeClosed: outside the ``with`` block.
             WrongThread: called in the node's own thread, which would wait for itself.
+            SystemExit: a handler raised it, while this waited; KeyboardInterrupt likewise.
         """
         loop = self._loop
         if loop is None:
@@ -91,14 +110,18 @@ class BlockingNode:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise WrongThread("this is the node's own thread: await the coroutine instead")
+        fatal = self._fatal
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
+            concurrent.futures.wait([future, fatal], return_when=concurrent.futures.FIRST_COMPLETED)
+            if not future.done():
+                fatal.result()
             return future.result()
-        except KeyboardInterrupt:
+        except FATAL:
             future.cancel()
             raise
 
-    def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    def call(self, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
         """Call `function` in the node's thread, where every verb works; return its result."""
 
         async def calling() -> Result:

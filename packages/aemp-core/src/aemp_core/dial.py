@@ -29,6 +29,8 @@ log = logging.getLogger("aemp_core.dial")
 #: Seconds one attempt may take, from resolving the name to the peer's greeting.
 ATTEMPT_SECONDS = 20.0
 FIRST_PAUSE = 0.1
+#: Pause before a seed is asked again that says it is a node there is a link to.
+LINKED_PAUSE = 60.0
 #: Redials after a loss are spread over so many seconds.
 JITTER_SECONDS = 0.25
 #: Addresses kept per node ID.
@@ -36,11 +38,12 @@ ADDRESS_LIMIT = 16
 
 
 class Seed:
-    """One seed address: whom we found there, and a way to hurry it."""
+    """One seed address: whom we found there, who last claimed to be, and a way to hurry it."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.node_id: str | None = None
+        self.claimed: str | None = None
         self.failure = ""
         self.hurry = asyncio.Event()
 
@@ -109,7 +112,7 @@ class Dialler:
         """A link came up or was lost: a lost seed is dialled again."""
         if not up:
             for seed in self._seeds:
-                if seed.node_id == node_id:
+                if node_id in (seed.node_id, seed.claimed):
                     seed.hurry.set()
 
     def _reach_all(self, peer: Peer) -> None:
@@ -155,15 +158,9 @@ class Dialler:
                 log.log(level, "seed %s: %s", seed.address, error)
                 seed.failure = str(error)
             else:
-                seed.node_id = candidate.peer.id
-                seed.failure = ""
-                if self._linked(candidate):
-                    candidate.close("there is a link to that node already")
-                else:
-                    await asyncio.wait({node.rendezvous.meet(candidate)})
-                if node.node_is_up(seed.node_id):
+                if await self._meet(seed, candidate):
                     continue
-                seed.failure = f"{seed.address} greeted as {seed.node_id}, but no link came of it"
+                pause = LINKED_PAUSE if not seed.failure else pause
             try:
                 longest = self._spread(pause)
                 await asyncio.wait_for(seed.hurry.wait(), longest)
@@ -173,8 +170,24 @@ class Dialler:
                 pass
             pause = min(pause * 2, node.settings.connect_interval)
 
+    async def _meet(self, seed: Seed, candidate: Candidate) -> bool:
+        """Have a candidate considered; whether it became the link, which proves who is there."""
+        seed.claimed = candidate.peer.id
+        seed.failure = ""
+        if self._linked(candidate):
+            candidate.close("there is a link to that node already")
+            return False
+        meeting = self._node.rendezvous.meet(candidate)
+        await asyncio.wait({meeting})
+        if not meeting.cancelled() and meeting.result():
+            seed.node_id = seed.claimed
+            return True
+        if not self._linked(candidate):
+            seed.failure = f"{seed.address} greeted as {seed.claimed}, but no link came of it"
+        return False
+
     def _linked(self, candidate: Candidate) -> bool:
-        """Whether there is a link to this very incarnation: another address of the same node."""
+        """Whether there is a link to this very life of the node, or so the greeting says."""
         peer = self._node.peers.get(candidate.peer.id)
         session = None if peer is None else peer.session
         return session is not None and session.info.incarnation == candidate.peer.incarnation

@@ -132,7 +132,8 @@ class Pulse:
                 session.answered += 1
 
     def _ping(self, session: Session) -> None:
-        session.peer.control("time", self.pong_port(), session.serial)
+        if not self._node.closing:
+            session.peer.control("time", self.pong_port(), session.serial)
 
 
 class Talker:

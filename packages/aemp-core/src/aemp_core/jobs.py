@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from .backlog import discard
 from .errors import FATAL
 from .ports import Port
+from .reason import die
 
 __all__ = ["Jobs", "awaited"]
 
@@ -91,7 +92,13 @@ class Jobs:
         if task.cancelled():
             return
         error = task.exception()
-        if error is None or isinstance(error, FATAL):
+        if error is None:
+            return
+        if isinstance(error, FATAL):
+            # It has left the loop. If that is run again, what the task did is not done: no port
+            # may live on without it.
+            if port is not None:
+                port.die(die(error))
             return
         if port is not None and port.alive:
             port.failed(error, ())

@@ -19,12 +19,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import context, refusals
 from . import reason as reasons
 from .dial import Dialler
-from .errors import AddressError, NodeClosed, UsageError
+from .errors import AddressError, ConfigError, NodeClosed, UsageError
 from .heartbeat import Pulse
 from .ids import expand_node_id, new_incarnation
 from .jobs import Jobs
@@ -37,7 +38,7 @@ from .rendezvous import Rendezvous
 from .requests import Inbound, NodePort, Rules
 from .run_queue import RunQueue
 from .session import Session
-from .settings import Settings
+from .settings import Settings, unknown
 from .spawner import Spawner
 from .wire import PROVIDER, AuthMethod, Framing, Greeting
 
@@ -145,9 +146,9 @@ class Life(Jobs):
         node = self.open()
         try:
             for module in self.settings.expose:
-                importlib.import_module(module)
+                self._import("expose", module)
             for service in self.settings.services:
-                self._load_service(service)
+                await self._load_service(service)
             for address in self.settings.binds:
                 listener = await self.transport(address).listen(address, self.rendezvous.accept)
                 self._listeners.append(listener)
@@ -167,6 +168,15 @@ class Life(Jobs):
             self.auth_methods[method.name] = method
         for framing in _flat(hook.aemp_framings()):
             self.framings[framing.name] = framing
+        settings = self.settings
+        for key, names, known in (
+            ("auth_offer", settings.auth_offer, self.auth_methods),
+            ("auth_accept", settings.auth_accept, self.auth_methods),
+            ("framings", settings.framings, self.framings),
+        ):
+            for name in names:
+                if name not in known:
+                    raise ConfigError(f"{key}: {unknown('name', name, known)}")
         for transports in hook.aemp_transports(node=node):
             self._transports.update(transports)
         for requests in hook.aemp_requests(node=node):
@@ -174,17 +184,27 @@ class Life(Jobs):
         self.authorise_hooks = hook.aemp_authorise(node=node)
         self.address_hooks = hook.aemp_addresses(node=node)
 
-    def _load_service(self, service: Any) -> None:
+    def _import(self, key: str, name: str) -> Any:
+        """The module, or the function ``module:function``, that a setting names."""
+        module, _, function = name.partition(":")
+        try:
+            target: Any = importlib.import_module(module)
+            for part in function.split(".") if function else ():
+                target = getattr(target, part)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{key}: {name} cannot be loaded: {error}") from error
+        return target
+
+    async def _load_service(self, service: Any) -> None:
         if isinstance(service, str):
-            importlib.import_module(service)
+            self._import("services", service)
             return
         name, *arguments = service
-        module, _, function = name.partition(":")
-        target: Any = importlib.import_module(module)
-        for part in function.split("."):
-            target = getattr(target, part)
+        function = self._import("services", name)
         with context.node_is_current(self):  # type: ignore[arg-type]
-            target(*arguments)
+            result = function(*arguments)
+            if isawaitable(result):
+                await result
 
     async def __aenter__(self) -> Node:
         return await self.start()
@@ -334,6 +354,8 @@ class Life(Jobs):
             self.queue.put(watch, reason)
         await self._drained()
         await self._close_links(reason)
+        for port in list(self.ports.values()):
+            port.die(reason)  # made by what came in until the links were closed
         await self._drained()
         await self._end_tasks()
         for listener in self._listeners:

@@ -64,11 +64,6 @@ class Watch(Guard):
         if local is not None:
             local.add_dependent(self)
 
-    @property
-    def calls(self) -> bool:
-        """Whether firing calls a function, rather than killing or telling a port."""
-        return self._callback is not None
-
     def attach(self, table: Watched) -> None:
         """Note in whose table the watch is."""
         self._table = table
@@ -82,7 +77,7 @@ class Watch(Guard):
         table, self._table = self._table, None
         if table is not None:
             table.unwatch(self)
-        if not self.calls:
+        if self._callback is None:
             local = self._node.ports.get(self._other)
             if local is not None:
                 local.drop_dependent(self)

@@ -272,6 +272,7 @@ class Node(Router):
 
     def snd_threadsafe(self, port: str, /, *message: Any) -> None:
         """`snd`, from any thread; values are checked at once, delivery errors are logged."""
+        self.check_open()
         check_port_id(port)
         pack(message)
         self.loop.call_soon_threadsafe(lambda: self.call_in(None, self.snd, port, *message))
@@ -280,5 +281,6 @@ class Node(Router):
         self, port: str, /, *message: Any, timeout: float | None = None
     ) -> concurrent.futures.Future[Message]:
         """`cal`, from any thread; the result is a `concurrent.futures.Future`."""
+        self.check_open()
         call = self.cal(port, *message, timeout=timeout)
         return asyncio.run_coroutine_threadsafe(call, self.loop)

@@ -12,7 +12,7 @@ from .reason import Reason
 if TYPE_CHECKING:
     from .router import Router
 
-__all__ = ["NodeCallback", "NodeEvent", "NodeWatch"]
+__all__ = ["NodeCallback", "NodeWatch"]
 
 NodeCallback = Callable[[str, bool, Reason], object]
 
@@ -37,21 +37,7 @@ class NodeWatch(Guard):
         if self._owner is not None:
             self._owner.drop_job(self)
 
-    def fire(self, node_id: str, is_up: bool, reason: Reason) -> None:
-        """Tell of one event."""
+    def deliver(self, event: tuple[str, bool, Reason], source: Any = None, size: int = 0) -> None:
+        """Tell of one event: an item of the run queue."""
         if self.active:
-            self._node.call_in(self._owner, self._callback, node_id, is_up, reason)
-
-
-class NodeEvent:
-    """The item of the run queue that tells of a link that came up or was lost."""
-
-    __slots__ = ("_node",)
-
-    def __init__(self, node: Router) -> None:
-        self._node = node
-
-    def deliver(self, event: tuple[str, bool, Reason], source: Any, size: int) -> None:
-        """Tell everybody who asked."""
-        for watch in list(self._node.node_watches):
-            watch.fire(*event)
+            self._node.call_in(self._owner, self._callback, *event)

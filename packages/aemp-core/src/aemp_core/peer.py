@@ -59,17 +59,17 @@ class Target:
             self.peer.unmonitor(self)
 
     def deliver(self, reason: Reason, source: Any = None, size: int = 0) -> None:
-        """Un-cut the port, then fire every watch on it."""
+        """Un-cut the port, then fire every watch on it, together: nothing comes between."""
         self.peer.uncut(self)
-        watches, self.watches = self.watches, {}
-        items = self.peer.node.queue.items
-        # Ahead of everything queued, in order: no message sent later may come before these.
-        for watch in reversed(watches):
-            if not watch.calls:
-                items.appendleft((watch, reason, None, 0))
-        for watch in watches:
-            if watch.calls:
-                watch.deliver(reason)
+        watches = deque(self.watches)
+        self.watches = {}
+        try:
+            while watches:
+                watches.popleft().deliver(reason)
+        finally:
+            # SystemExit in one of them leaves the loop; the others fire if it is run again.
+            items = self.peer.node.queue.items
+            items.extendleft((watch, reason, None, 0) for watch in reversed(watches))
 
 
 class Peer:
@@ -90,7 +90,7 @@ class Peer:
         self.cuts: dict[str, Target] = {}
         self.sent = 0
         self.received = 0
-        # By port name; None for requests that keep the contract, which nothing may hold up.
+        # With the port in question; None: a request that keeps the contract, never held up.
         self._queue: deque[tuple[str | None, bytes]] = deque()
         self._queued_bytes = 0
         self._allowance = 0
@@ -100,38 +100,54 @@ class Peer:
 
     # -- sending -----------------------------------------------------------------------------
 
-    def snd(self, name: str, message: tuple[Any, ...]) -> None:
-        """Send to port `name` there; `UnsendableError` if the message cannot be sent at all."""
+    def snd(self, name: str, message: tuple[Any, ...], about: str = "") -> None:
+        """Send to port `name` there.
+
+        Args:
+            name: the local part of the port ID.
+            message: its elements.
+            about: the port in question, if that is another: if the message is lost, its monitors
+                are told.
+
+        Raises:
+            UnsendableError: the message cannot be sent at all.
+        """
+        about = about or name
         packed = pack(message, to=name)
         if len(packed) > self.node.settings.frame_limit:
             raise UnsendableError(
                 f"the message takes {len(packed)} bytes, over frame_limit, "
                 f"{self.node.settings.frame_limit}: send it in parts"
             )
-        if self.cuts and name in self.cuts:
-            return
         session = self.session
         if session is None:
-            self._allowance -= len(packed)
-            if self._allowance < 0 and not self._has_room(1):
-                self._over_limit(name, len(packed))
-                return
-            self._enqueue(name, packed)
+            if self._may_pass(about, len(packed)):
+                self._enqueue(about, packed)
             return
-        link = session.link
-        frame = link.encode(packed)
+        frame = session.link.encode(packed)
         limit = session.info.frame_limit
         if limit is not None and len(frame) > limit:
             raise UnsendableError(
                 f"the message takes {len(frame)} bytes and {self.id} accepts {limit}: "
                 "send it in parts, or raise frame_limit there"
             )
-        self._allowance -= len(frame)
-        if self._allowance < 0 and not self._has_room(1):
-            self._over_limit(name, len(frame))
-            return
-        self.sent += 1
-        link.send(frame)
+        if self._may_pass(about, len(frame)):
+            self.sent += 1
+            session.link.send(frame)
+
+    def _may_pass(self, about: str, size: int) -> bool:
+        """Whether a message may go: its port is not cut, and there is room; else it is lost."""
+        if self.cuts and about in self.cuts:
+            return False
+        self._allowance -= size
+        if self._allowance >= 0 or self._has_room(1):
+            return True
+        text = (
+            f"{self.buffered()} bytes wait for {self.id} and {size} more do not fit; "
+            f"send_limit is {self.node.settings.send_limit}, flush() keeps pace"
+        )
+        self._cut_one(about, (reasons.SEND_LIMIT, text, f"{self.id}#{about}"))
+        return False
 
     def control(self, request: str, *arguments: Any) -> None:
         """Send a node request that keeps the contract; it passes up to twice the limit."""
@@ -170,15 +186,8 @@ class Peer:
         self._allowance = max(0, room)
         return mine < limit * times and all_peers < limit * times * TOTAL
 
-    def _over_limit(self, name: str, size: int) -> None:
-        text = (
-            f"{self.buffered()} bytes wait for {self.id} and {size} more do not fit; "
-            f"send_limit is {self.node.settings.send_limit}, flush() keeps pace"
-        )
-        self._cut_one(name, (reasons.SEND_LIMIT, text, f"{self.id}#{name}"))
-
-    def _enqueue(self, name: str | None, packed: bytes) -> None:
-        self._queue.append((name, packed))
+    def _enqueue(self, about: str | None, packed: bytes) -> None:
+        self._queue.append((about, packed))
         self._queued_bytes += len(packed)
         self.want()
 
@@ -232,31 +241,31 @@ class Peer:
             self.lose((reasons.TRANSPORT_ERROR, f"replaced by a new link to {self.id}"))
         if self.dialling:
             self._end_dialling()
-        session = Session(self, link)
-        self._allowance = 0
         queue, self._queue, self._queued_bytes = self._queue, deque(), 0
-        limit = link.peer.frame_limit
-        too_long: list[tuple[str, Reason]] = []
-        for name, packed in queue:
-            frame = link.encode(packed)
-            if name is not None and limit is not None and len(frame) > limit:
-                text = f"a message took {len(frame)} bytes and {self.id} accepts {limit}"
-                too_long.append((name, (reasons.TRANSPORT_ERROR, text, f"{self.id}#{name}")))
-                continue
-            if too_long and any(name == other for other, _ in too_long):
-                continue  # behind a lost message: its notice comes first
-            self.sent += 1
-            link.send(frame)
-        self.session = session
-        for name, reason in too_long:
-            self._cut_one(name, reason)
+        self._allowance = 0
+        session = self.session = Session(self, link)
         self.node.node_event(self.id, True, ())
         for waiter in self._take_ready():
             waiter.set_result(None)
         self.node.rendezvous.decided(self.id, "another connection became the link")
         link.start(session)
         self.node.pulse.add(session)
+        for about, packed in queue:
+            if self.session is not session:
+                break  # lost by what was sent: the rest is lost with it, and told
+            self._move(session, about, packed)
         self.drained()
+
+    def _move(self, session: Session, about: str | None, packed: bytes) -> None:
+        """Send what was queued; as a frame it may be longer than it was packed."""
+        frame = session.link.encode(packed)
+        limit = session.info.frame_limit
+        if about is not None and limit is not None and len(frame) > limit:
+            text = f"a message took {len(frame)} bytes and {self.id} accepts {limit}"
+            self._cut_one(about, (reasons.TRANSPORT_ERROR, text, f"{self.id}#{about}"))
+        elif about is None or self._may_pass(about, len(frame)):
+            self.sent += 1
+            session.link.send(frame)
 
     def lose(self, reason: Reason) -> None:
         """The link is lost, or none could be made: everything that follows from it, in one step."""

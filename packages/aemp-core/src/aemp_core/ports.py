@@ -167,7 +167,7 @@ class Port:
             self._context = port_context(self)
         return self._context
 
-    def enter(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def enter(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `function` as code of this port and return its result, None if it raised.
 
         Its exception ends the port, as that of a handler does.
@@ -217,12 +217,14 @@ class Port:
         if self.on_error is not None and self.doomed is None and isinstance(error, Exception):
             on_error, self.on_error = self.on_error, None  # an error in it is not its own to mend
             try:
-                self._run_in_context(on_error, (error, message), {})
+                result = self._run_in_context(on_error, (error, message), {})
             except FATAL:
                 raise
             except BaseException as second:
                 error = second
             else:
+                if inspect.iscoroutine(result):
+                    self.node.own_task(self, result)
                 if self.state != _DEAD and self.on_error is None:
                     self.on_error = on_error
                 return
@@ -322,16 +324,10 @@ class ResourceGuard(Guard):
             self._port.resources.pop(self, None)
 
     def release(self) -> None:
-        """Cancel, close or call each thing, last first; errors are logged, not raised."""
+        """Cancel, close or call each thing, last first, as code of no port."""
         things, self._things = self._things, ()
         for thing in reversed(things):
-            release = releaser(thing)
-            try:
-                Context().run(release)
-            except FATAL:
-                raise
-            except BaseException:
-                log.exception("releasing %r, guarded by port %s", thing, self._port.id)
+            self._port.node.call_in(None, releaser(thing))
 
 
 def releaser(thing: Any) -> Callable[[], object]:

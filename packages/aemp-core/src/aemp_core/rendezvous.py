@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from . import refusals
@@ -51,11 +51,12 @@ class Rendezvous:
     def __init__(self, node: Node) -> None:
         self._node = node
         # By the ID the peer claims: nothing is known of a node before one of these is proved.
-        self._candidates: dict[str, dict[Candidate, None]] = {}
+        # The value: whether it is proved. Strangers claim any ID, and must not push out a proved one.
+        self._candidates: dict[str, dict[Candidate, bool]] = {}
         self._trials: dict[str, asyncio.Future[None]] = {}
 
-    def meet(self, candidate: Candidate) -> asyncio.Task[None]:
-        """Consider a connection whose peer has greeted, whoever dialled; ends when decided."""
+    def meet(self, candidate: Candidate) -> asyncio.Task[bool]:
+        """Consider a connection whose peer has greeted; the result: whether it became the link."""
         return self._node.own_task(None, self._consider(candidate))
 
     def accept(self, candidate: Candidate) -> None:
@@ -72,23 +73,24 @@ class Rendezvous:
         for node_id in list(self._candidates):
             self.decided(node_id, "this node is closing")
 
-    async def _consider(self, candidate: Candidate) -> None:
+    async def _consider(self, candidate: Candidate) -> bool:
         info = candidate.peer
         if self._node.closing or info.id == self._node.id:
             candidate.close("this node's own ID")
-            return
+            return False
         among = self._candidates.setdefault(info.id, {})
-        while len(among) >= CANDIDATE_LIMIT:
-            oldest = next(iter(among))
-            del among[oldest]
-            oldest.close("too many connections at once")
-        among[candidate] = None
+        if len(among) >= CANDIDATE_LIMIT:
+            victim = next((each for each, proved in among.items() if not proved), next(iter(among)))
+            del among[victim]
+            victim.close("too many connections at once")
+        among[candidate] = False
         try:
-            await self._unless_closed(candidate, self._decide(candidate))
+            return await self._unless_closed(candidate, self._decide(candidate))
         except TransportError as error:
             # The transport logs what is the peer's fault; the rest is a race that was lost.
             log.debug("connection of %s from %s: %s", info.id, info.origin, error)
             candidate.close()
+            return False
         finally:
             self._drop(candidate)
 
@@ -98,21 +100,21 @@ class Rendezvous:
         if not among:
             self._candidates.pop(candidate.peer.id, None)
 
-    async def _decide(self, candidate: Candidate) -> None:
+    async def _decide(self, candidate: Candidate) -> bool:
         info = candidate.peer
         session = self._session(info)
         if session is not None and self._greater(info) and await self._node.pulse.answers(session):
-            self._refuse(candidate, "duplicate node ID")
-        elif self._lesser(info):
-            self._refuse(candidate, "lesser incarnation")
-        elif self._chooses(info):
+            return self._refuse(candidate, "duplicate node ID")
+        if self._lesser(info):
+            return self._refuse(candidate, "lesser incarnation")
+        if self._chooses(info):
             await candidate.proved()
+            self._candidates[info.id][candidate] = True
             await self._hold(info)
-            await self._settle(candidate, None)
-        else:
-            link = candidate.confirm()
-            await candidate.proved()
-            await self._settle(candidate, link)
+            return await self._settle(candidate, None)
+        link = candidate.confirm()
+        await candidate.proved()
+        return await self._settle(candidate, link)
 
     async def _hold(self, info: PeerInfo) -> None:
         """Keep our proof back while there is a link to the same life of the node."""
@@ -126,12 +128,11 @@ class Rendezvous:
             else:
                 return
 
-    async def _settle(self, candidate: Candidate, link: Link | None) -> None:
+    async def _settle(self, candidate: Candidate, link: Link | None) -> bool:
         """The peer is proved: make the connection its link, unless it is the past by now."""
         info = candidate.peer
         if self._lesser(info):
-            self._refuse(candidate, "lesser incarnation")
-            return
+            return self._refuse(candidate, "lesser incarnation")
         if link is None:
             link = candidate.confirm()
         if info.incarnation is None:
@@ -139,8 +140,9 @@ class Rendezvous:
         self._drop(candidate)
         if self._node.closing:
             candidate.close("this node is closing")
-        else:
-            self._node.peer(info.id).come_up(link)
+            return False
+        self._node.peer(info.id).come_up(link)
+        return True
 
     async def _try(self, link: Link) -> Link:
         """Have a legacy peer answer first; one of its connections at a time."""
@@ -180,7 +182,9 @@ class Rendezvous:
 
     # -- helpers -----------------------------------------------------------------------------
 
-    async def _unless_closed(self, candidate: Candidate, deciding: Awaitable[Any]) -> None:
+    async def _unless_closed(
+        self, candidate: Candidate, deciding: Coroutine[Any, Any, bool]
+    ) -> bool:
         """Finish `deciding`, or stop it when the connection ends under it."""
         decision = asyncio.ensure_future(deciding)
         closed = asyncio.ensure_future(candidate.wait_closed())
@@ -188,17 +192,17 @@ class Rendezvous:
             await asyncio.wait({decision, closed}, return_when=asyncio.FIRST_COMPLETED)
             if not decision.done():
                 decision.cancel()
-            await asyncio.wait({decision})
-            if not decision.cancelled():
-                decision.result()
+                await asyncio.wait({decision})
+            return not decision.cancelled() and decision.result()
         finally:
             for future in (decision, closed):
                 future.cancel()
 
-    def _refuse(self, candidate: Candidate, text: str) -> None:
+    def _refuse(self, candidate: Candidate, text: str) -> bool:
         info = candidate.peer
         refusals.warn(
             self._node.loop, "refused", "connection of %s from %s refused: %s",
             info.id, info.origin, text,
         )  # fmt: skip
         candidate.close(text)
+        return False

@@ -183,10 +183,12 @@ class NodePort:
             if session is not None and self._refused(session, name, message[1:]):
                 return
             handler = self.requests.get(name)
-            if handler is not None:
-                handler(request, *message[1:])
-            else:
+            if handler is None:
                 _call(request, name, message[1:])
+            else:
+                result = handler(request, *message[1:])
+                if inspect.isawaitable(result):
+                    node.own_task(None, awaited(result), waits_for=result)
         except FATAL:
             raise
         except BaseException as error:

@@ -19,7 +19,7 @@ from .expose import exposed_name
 from .ids import PortID, check_node_id, check_port_id, node_of, split_port
 from .life import Life
 from .monitor import Guard, Watch
-from .node_events import NodeCallback, NodeEvent, NodeWatch
+from .node_events import NodeCallback, NodeWatch
 from .ports import REASON_BYTES, Handler, Kill, Port, ResourceGuard, releaser
 from .reason import Reason, no_such_port
 from .spawner import REQUEST as SPAWN
@@ -193,7 +193,7 @@ class Router(Life):
         if node_id != self.id:
             self.queue.check_thread()
             if not self.closing or self.node_is_up(node_id):
-                self.peer(node_id).snd("", ("kil", name, *reason))
+                self.peer(node_id).snd("", ("kil", name, *reason), about=name)
 
     def _kil_local(self, port: Port, reason: Reason) -> None:
         if context.running_port() is port:
@@ -240,11 +240,12 @@ class Router(Life):
         node_id = check_node_id(node_of(node))
         pack(init)
         name = f"{self.incarnation}.{self.next_serial()}"
+        self.queue.check_thread()
         if node_id == self.id:
-            self.queue.check_thread()
             self.spawner.handle(None, name, exposed_name(function), *init)
         else:
-            self.snd(node_id, SPAWN, name, exposed_name(function), *init)
+            request = (SPAWN, name, exposed_name(function), *init)
+            self.peer(node_id).snd("", request, about=name)
         return PortID(f"{node_id}#{name}")
 
     # -- monitors ----------------------------------------------------------------------------
@@ -339,5 +340,5 @@ class Router(Life):
     def node_event(self, node_id: str, is_up: bool, reason: Reason) -> None:
         """A link came up or was lost: tell who asked, in order with messages."""
         self.dialler.changed(node_id, is_up)
-        if self.node_watches:
-            self.queue.put(NodeEvent(self), (node_id, is_up, reason))
+        for watch in self.node_watches:
+            self.queue.put(watch, (node_id, is_up, reason))

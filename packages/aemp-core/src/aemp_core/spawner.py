@@ -16,7 +16,7 @@ from . import reason as reasons
 from .backlog import discard
 from .errors import FATAL
 from .expose import exposed_function
-from .ids import PortID, is_port_name
+from .ids import PortID, is_incarnation, is_port_name
 from .mailbox import Mailbox
 from .reason import Reason, text_of
 
@@ -143,6 +143,8 @@ class Spawner:
 
     def _refusal(self, session: Session | None, spawner: str, name: str, port: str) -> str | None:
         node = self._node
+        if node.closing:
+            return f"{node.id} is closing"
         if port in node.ports or name in self._errors:
             return f"the port name {name} is taken"
         if session is not None:
@@ -153,6 +155,8 @@ class Spawner:
                 if not counter.isdigit() or int(counter) <= self._counters.get(incarnation, -1):
                     return f"the port name {name} was used before, or does not rise"
                 self._count(incarnation, int(counter))
+            elif is_incarnation(name.partition(".")[0]):
+                return f"the port name {name} is one of another node's"
             if not node.rules.allow(session.id, "spawn"):
                 return f"{session.id} may not spawn here"
         limit = node.settings.spawn_limit

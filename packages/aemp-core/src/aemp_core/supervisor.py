@@ -130,6 +130,7 @@ class Supervisor:
         self._node = current_node() if node is None else node
         self._broods: list[Brood] = []
         self._restarts: deque[float] = deque()
+        self._beyond_help = False
         self._ended: Reason | None = None
         self._orphans: list[PortID] = []
         self._port = self._node.port()
@@ -204,7 +205,7 @@ class Supervisor:
 
     async def _mend(self, brood: Brood) -> None:
         try:
-            while await self._step(brood):
+            while not self._beyond_help and await self._step(brood):
                 pass
         except NodeClosed:
             pass  # the node is closing: there is nothing left to keep running
@@ -247,6 +248,7 @@ class Supervisor:
         except Exception as error:
             child.starting = child.stale = False
             self._failed(brood, child, die(error))
+            await asyncio.sleep(0)  # without a pause to wait for, the loop still gets its turn
             return
         child.starting = False
         child.port = PortID(port)
@@ -289,6 +291,7 @@ class Supervisor:
                 f"child {child.name!r} wanted restart number {len(restarts)} within "
                 f"{self._period:g} s and {self._intensity} are borne; it ended with: "
             )
+            self._beyond_help = True
             self._node.kil(self._port, SHUTDOWN, text + describe(reason))
             return
         first, longest = self._backoff

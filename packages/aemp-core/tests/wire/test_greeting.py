@@ -94,7 +94,11 @@ def test_what_a_peer_says_of_itself() -> None:
     )
     peer = Greeting.parse(line.encode()).peer_info("tcp://there")
     assert (peer.id, peer.incarnation, peer.heartbeat) == ("n", INCARNATION, 2.5)
-    assert (peer.frame_limit, peer.provider, peer.features) == (65_536, "X", {"fence", "new"})
+    assert (peer.frame_limit, peer.provider, peer.features) == (
+        65_536,
+        "X",
+        frozenset({"fence", "new"}),
+    )
     assert peer.attributes["peeraddr"] == "127.0.0.1:1"
     assert peer.origin == "tcp://there"
 

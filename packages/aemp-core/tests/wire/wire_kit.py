@@ -86,7 +86,7 @@ def decode_all(decoder: Decoder, pieces: Iterable[bytes]) -> list[list[Any]]:
 
 
 #: For tests that hypothesis drives: few examples each, and a busy machine is no failure.
-quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 sizes = st.lists(st.integers(1, 40), max_size=60)
 texts = st.text(st.characters(exclude_categories=["Cs"]))
