@@ -113,7 +113,8 @@ class BlockingNode:
         fatal = self._fatal
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
-            concurrent.futures.wait([future, fatal], return_when=concurrent.futures.FIRST_COMPLETED)
+            waiting: list[concurrent.futures.Future[Any]] = [future, fatal]
+            concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
             if not future.done():
                 fatal.result()
             return future.result()

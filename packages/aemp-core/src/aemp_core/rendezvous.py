@@ -51,7 +51,7 @@ class Rendezvous:
     def __init__(self, node: Node) -> None:
         self._node = node
         # By the ID the peer claims: nothing is known of a node before one of these is proved.
-        # The value: whether it is proved. Strangers claim any ID, and must not push out a proved one.
+        # The value: whether it is proved. Strangers may claim any ID and push out no such one.
         self._candidates: dict[str, dict[Candidate, bool]] = {}
         self._trials: dict[str, asyncio.Future[None]] = {}
 
@@ -109,7 +109,8 @@ class Rendezvous:
             return self._refuse(candidate, "lesser incarnation")
         if self._chooses(info):
             await candidate.proved()
-            self._candidates[info.id][candidate] = True
+            if candidate in self._candidates.get(info.id, ()):
+                self._candidates[info.id][candidate] = True
             await self._hold(info)
             return await self._settle(candidate, None)
         link = candidate.confirm()
