@@ -215,9 +215,7 @@ async def test_mon_guard_releases_last_first_by_cancel_close_or_call():
                 def __init__(self, log):
                     self.cancel = lambda: log("cancelled")
 
-            a.mon_guard(
-                watched, lambda log=log: log("called"), Closing(log), Cancelling(log)
-            )
+            a.mon_guard(watched, lambda log=log: log("called"), Closing(log), Cancelling(log))
             a.mon_guard(watched, lambda log=log: log("second guard"))
             await settle()
             a.kil(watched)

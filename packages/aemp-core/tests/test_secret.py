@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -150,19 +150,34 @@ def test_what_exists_is_never_overwritten(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["network.secret"]
 
 
-def _race(path: Path, barrier: object, results: object) -> None:
-    barrier.wait()  # type: ignore[attr-defined]
-    results.put(user_secret(path))  # type: ignore[attr-defined]
+RACER = """
+import sys
+from pathlib import Path
+from aemp_core.secret import user_secret
+
+print("ready", flush=True)
+sys.stdin.readline()
+print(user_secret(Path(sys.argv[1])).decode(), flush=True)
+"""
 
 
 def test_processes_that_start_together_share_one_secret(path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(4), context.Queue()
-    processes = [context.Process(target=_race, args=(path, barrier, results)) for _ in range(4)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
     for process in processes:
-        process.start()
-    found = {results.get(timeout=50) for _ in processes}
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
-        process.join()
-    assert found == {user_secret(path)}
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = {process.communicate()[0].strip() for process in processes}
+    assert found == {user_secret(path).decode()}
     assert [each.name for each in path.parent.iterdir()] == ["secret"]

@@ -167,9 +167,7 @@ async def test_back_offs_of_one_for_one_children_are_their_own():
         family.added_to(supervisor, "x", "y")
         await settle()
         for _ in range(4):
-            a.kil(supervisor.which("x"), "boom")
-            while supervisor.which("x") is None or supervisor.which("x") not in a.ports:
-                await asyncio.sleep(0.1)
+            await _restarted(a, family, supervisor, [])
         a.kil(supervisor.which("x"), "boom")
         a.kil(supervisor.which("y"), "boom")
         await settle(1.5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import itertools
-import multiprocessing
 import os
 import socket
 import stat
@@ -207,37 +206,57 @@ def test_binding_waits_for_the_lock_on_the_directory_and_not_for_ever(
     run(main())
 
 
-def _bind_in_process(path: str, barrier: Any, results: Any) -> None:
-    async def main() -> None:
-        barrier.wait()
-        try:
-            listener = await transport("node").listen(f"unix://{path}", ignore)
-        except TransportError:
-            results.put(False)
-            barrier.wait()
-            return
-        results.put(True)
-        barrier.wait()  # all have tried
+BINDER = """
+import asyncio, sys
+from aemp_core.errors import TransportError
+from aemp_core.testing.standin import StandIn
+from aemp_tcp.unix import UnixTransport
+
+async def main():
+    transport = UnixTransport(StandIn("node", secret=b"the secret of these tests"))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        listener = await transport.listen("unix://" + sys.argv[1], print)
+    except TransportError:
+        print("refused", flush=True)
+    else:
+        print("bound", flush=True)
+        sys.stdin.readline()
         await listener.close()
 
-    asyncio.run(main())
+asyncio.run(main())
+"""
 
 
 def test_of_processes_that_find_a_dead_socket_one_binds_it(directory: Path) -> None:
     path = directory / "node.socket"
     dead_socket(path)
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(4), context.Queue()
     processes = [
-        context.Process(target=_bind_in_process, args=(str(path), barrier, results))
-        for _ in range(4)
+        subprocess.Popen(
+            [sys.executable, "-c", BINDER, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        for _ in range(3)
     ]
+
+    def tell(line: str) -> None:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(line)
+
+    def answers() -> list[str]:
+        return [str(process.stdout and process.stdout.readline()).strip() for process in processes]
+
+    assert answers() == ["ready"] * 3
+    tell("go\n")
+    assert sorted(answers()) == ["bound", "refused", "refused"]
     for process in processes:
-        process.start()
-    bound = [results.get(timeout=50) for _ in processes]
-    for process in processes:
-        process.join()
-    assert bound.count(True) == 1
+        process.communicate("end\n")
+        assert process.returncode == 0
     assert not path.exists()
 
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from .errors import NodeClosed, PortError, UsageError
 from .ids import PortID, check_port_id
-from .reason import Reason, describe, die
+from .reason import MAX_TEXT, Reason, describe, die
 from .verbs import current_node
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ class Supervisor:
                 f"{self._period:g} s and {self._intensity} are borne; it ended with: "
             )
             self._beyond_help = True
-            self._node.kil(self._port, SHUTDOWN, text + describe(reason))
+            self._node.kil(self._port, SHUTDOWN, (text + describe(reason))[:MAX_TEXT])
             return
         first, longest = self._backoff
         if child.pause == 0 or (child.since and now - child.since >= self._period):

@@ -40,7 +40,7 @@ BIG = 16_777_216
         (b"\x92\xa1a\xd4\x05x", "exceeds max_ext_len"),
         (b"\x92\xa1a\xd6\xff1234", "exceeds max_ext_len"),
         (b"\x92\xa1a\xc7\x00\x05", "extension type 5 is no plain value"),
-        (b"\x92\xa1a\xc7\x00\xff", "invalid timestamp"),
+        (b"\x92\xa1a\xc7\x00\xff", "unreadable msgpack frame"),
         (b"\x92\xa1a" + b"\x91" * 128 + b"\xc0", "nested more than 128 deep"),
         (b"\x92\xa1a" + b"\x81\xa1k" * 128 + b"\xc0", "nested more than 128 deep"),
         (b"\x92\xa1a" + b"\x91" * 1_000 + b"\xc0", "nested more than 128 deep"),

@@ -17,7 +17,16 @@ from aemp_core.errors import TransportError
 
 from .address import EVERY, join
 
-__all__ = ["BACKLOG", "CONNECT_SECONDS", "Endpoint", "bind", "connect", "reachable", "resolve"]
+__all__ = [
+    "BACKLOG",
+    "CONNECT_SECONDS",
+    "Endpoint",
+    "bind",
+    "connect",
+    "reachable",
+    "resolve",
+    "stop_serving",
+]
 
 #: Connections the operating system holds for us while the loop is busy.
 BACKLOG = 1_024
@@ -184,6 +193,23 @@ def _outward_address(family: int) -> str | None:
         host = str(probe.getsockname()[0])
     ip = ipaddress.ip_address(host.partition("%")[0])
     return None if ip.is_loopback or ip.is_link_local or ip.is_unspecified else host
+
+
+async def stop_serving(
+    loop: asyncio.AbstractEventLoop, servers: Sequence[asyncio.AbstractServer]
+) -> None:
+    """Close listening sockets; connections that were accepted stay."""
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        # asyncio accepts a connection in one turn of the loop and makes its transport in the
+        # next. A server closed between the two leaves the connection open and forgotten, so the
+        # loop first stops looking at the sockets.
+        for server in servers:
+            for listening in getattr(server, "sockets", ()):
+                loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)
+    for server in servers:
+        # Not wait_closed: since Python 3.12 it waits for the links, too.
+        server.close()
 
 
 # -- dialling --------------------------------------------------------------------------------

@@ -32,18 +32,21 @@ class TcpListener:
     """Sockets that listen for one address."""
 
     def __init__(
-        self, addresses: Sequence[str], servers: Sequence[asyncio.AbstractServer], door: Door
+        self,
+        loop: asyncio.AbstractEventLoop,
+        addresses: Sequence[str],
+        servers: Sequence[asyncio.AbstractServer],
+        door: Door,
     ) -> None:
         self.addresses = addresses
+        self._loop = loop
         self._servers = servers
         self._door = door
 
     async def close(self) -> None:
         """See `Listener`."""
         servers, self._servers = self._servers, ()
-        for server in servers:
-            # Not wait_closed: it waits for the links, too, and those stay.
-            server.close()
+        await sockets.stop_serving(self._loop, servers)
         await self._door.close()
 
 
@@ -85,7 +88,7 @@ class TcpTransport:
             for one in bound[len(servers) :]:
                 one.close()
             raise
-        return TcpListener(addresses, servers, door)
+        return TcpListener(loop, addresses, servers, door)
 
     async def dial(self, address: str, /) -> Stream:
         """See `Transport`."""

@@ -30,7 +30,7 @@ from aemp_core.lobby import LOCAL_SOURCE, Door
 from aemp_core.stream import Stream
 
 from .address import parse_unix
-from .sockets import BACKLOG
+from .sockets import BACKLOG, stop_serving
 from .trust import trust_of
 
 __all__ = ["UnixListener", "UnixTransport"]
@@ -43,8 +43,15 @@ LOCK_PAUSE = 0.02
 class UnixListener:
     """A bound socket file."""
 
-    def __init__(self, path: str, server: asyncio.AbstractServer, door: Door) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: str,
+        server: asyncio.AbstractServer,
+        door: Door,
+    ) -> None:
         self.addresses: Sequence[str] = (f"unix://{path}",)
+        self._loop = loop
         self._path = path
         self._identity = _identity(path)
         self._server: asyncio.AbstractServer | None = server
@@ -57,7 +64,7 @@ class UnixListener:
             # While we still listen: nobody takes the file for a dead one and puts theirs here.
             if _identity(self._path) == self._identity:
                 os.unlink(self._path)
-            server.close()
+            await stop_serving(self._loop, [server])
         await self._door.close()
 
 
@@ -88,7 +95,7 @@ class UnixTransport:
             bound.close()
             os.unlink(path)
             raise
-        return UnixListener(path, server, door)
+        return UnixListener(loop, path, server, door)
 
     async def dial(self, address: str, /) -> Stream:
         """See `Transport`."""

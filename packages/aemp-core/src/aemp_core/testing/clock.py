@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import sys
 import threading
 from asyncio import base_events
@@ -52,10 +53,8 @@ class VirtualClockLoop(base_events.BaseEventLoop):
 
     def __init__(self, start: float = 1_000.0) -> None:
         super().__init__()
-        self._now = start
         self._turns = 0
-        # Timers closer together than this run in one turn; floats near `start` are finer.
-        self._clock_resolution = 1e-9
+        self._set(start)
         self._selector = self  # what the base class waits with: see `select`
         self._thread = threading.get_ident()
         self._unhandled: list[dict[str, Any]] = []
@@ -67,6 +66,12 @@ class VirtualClockLoop(base_events.BaseEventLoop):
         """Seconds on the virtual clock."""
         return self._now
 
+    def _set(self, now: float) -> None:
+        self._now = now
+        # Timers closer together than this run in one turn. Never below what `now` can show, or a
+        # timer due just now would never count as due.
+        self._clock_resolution = max(1e-9, 2 * math.ulp(now))
+
     def stall(self, seconds: float) -> None:
         """Let time pass while nothing runs, as a stopped or starved process sees it.
 
@@ -75,7 +80,7 @@ class VirtualClockLoop(base_events.BaseEventLoop):
         """
         if not seconds >= 0:
             raise ValueError(f"cannot stall for {seconds!r} seconds: time does not run backwards")
-        self._now += seconds
+        self._set(self._now + seconds)
 
     def select(self, timeout: float | None) -> list[Any]:
         """Wait, as a selector does: here, set the clock to the next timer. No I/O exists."""
@@ -85,7 +90,7 @@ class VirtualClockLoop(base_events.BaseEventLoop):
             )
         if timeout > 0:
             # Exactly its time: adding `timeout` might fall short by a rounding error.
-            self._now = max(self._now, self._scheduled[0].when())
+            self._set(max(self._now, self._scheduled[0].when()))
             self._turns = 0
         else:
             self._turns += 1
