@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -17,20 +18,16 @@ import pytest
 
 
 def pytest_configure() -> None:
+    # Shells start background jobs with SIGINT ignored, and processes hand that on; the programs
+    # that tests interrupt must hear it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in os.environ.get("EXPECT_DISTRIBUTIONS", "").split():
         if not _installed(name) or not _importable(name):
             raise pytest.UsageError(f"{name} should be installed in this environment, and is not")
     for name in os.environ.get("FORBID_DISTRIBUTIONS", "").split():
         if _installed(name) or _importable(name):
             raise pytest.UsageError(f"{name} should be absent from this environment, and is here")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The signal that makes a hanging test fail never gets through to a waiting uvloop. There a
-    # thread shows all stacks and ends the run.
-    for item in items:
-        if "uvloop" in item.name:
-            item.add_marker(pytest.mark.timeout(method="thread"))
 
 
 def _installed(distribution: str) -> bool:

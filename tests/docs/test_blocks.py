@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 import pytest
 
+from aemp_core import Settings
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -108,6 +110,7 @@ class Room:
         return result.stdout
 
 
+@pytest.mark.timeout(300)  # a page is many processes, one after the other
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     room = Room(tmp_path)
@@ -125,7 +128,10 @@ def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
             else:
                 output = room.program(block.text)
         elif block.language == "toml":
-            room.install(block.text)
+            if "project" in tomllib.loads(block.text):
+                room.install(block.text)
+            else:  # a configuration: every key and value of it must be one
+                Settings.of(**tomllib.loads(block.text))
         elif block.language == "console":
             for command in re.split(r"^(?=\$ )", block.text, flags=re.MULTILINE)[1:]:
                 line, _, expected = command.removeprefix("$ ").partition("\n")

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aemp_core as mp
-from aemp_core import wire
+from aemp_core import wire as protocol
 from aemp_core.errors import TransportError
 from aemp_core.memory import MemoryNetwork
 from aemp_core.pipe import End, Flow
@@ -260,10 +260,10 @@ class SkilledClient(RawClient):
         super().__init__()
         if incarnation is not None:
             attributes["incarnation"] = incarnation
-        role, msgpack = wire.HmacSha3Role(), wire.MsgpackFraming()
-        self.connection = wire.Connection(
+        role, msgpack = protocol.HmacSha3Role(), protocol.MsgpackFraming()
+        self.connection = protocol.Connection(
             "dial",
-            wire.Greeting(node_id, (role.name,), (msgpack.name,), attributes),
+            protocol.Greeting(node_id, (role.name,), (msgpack.name,), attributes),
             os.urandom(66),
             secret=secret,
             auth_offer=[role],
@@ -292,10 +292,10 @@ class SkilledClient(RawClient):
             self.messages += self.connection.decode(data)
             return
         for event in self.connection.receive(data):
-            if isinstance(event, wire.Proved):
+            if isinstance(event, protocol.Proved):
                 self.proved = True
                 self.messages += self.connection.decode(b"")
 
     def frames(self, *messages: tuple[Any, ...]) -> bytes:
         """The bytes of messages, whatever may be sent already."""
-        return b"".join(wire.MsgpackFraming().encode(wire.pack(each)) for each in messages)
+        return b"".join(protocol.MsgpackFraming().encode(protocol.pack(each)) for each in messages)

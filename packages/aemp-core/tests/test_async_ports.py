@@ -186,7 +186,7 @@ async def test_receives_time_out():
 
         async def life():
             began = now()
-            with pytest.raises(mp.CallTimeout, match="'tag'.*2"):
+            with pytest.raises(mp.CallTimeout, match=r"'tag'.*2"):
                 await mp.get("tag", timeout=2)
             log(now() - began)
             with pytest.raises(TimeoutError):
@@ -233,7 +233,7 @@ async def test_a_message_that_comes_at_the_time_out_is_not_lost():
         assert log.events in ([(1,), ("next", (2,))], ["timeout", ("next", (1,))])
 
 
-@pytest.mark.parametrize("turns", range(0, 5))
+@pytest.mark.parametrize("turns", range(5))
 @virtual_clock
 async def test_a_cancelled_receive_loses_no_message(turns):
     """Cancelled before, while or after the message arrives: the next receive gets it, unless the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from itertools import pairwise
 
 import pytest
 from core_kit import Log, Network, Probe, nodes, settle
@@ -177,7 +178,7 @@ async def test_cancel_in_every_form():
                 a.mon(watched, other),
                 a.mon(watched, probe.port, "message"),
                 a.peval(me, a.mon, watched),
-                a.mon_guard(watched, lambda: seen.append("released")),
+                a.mon_guard(watched, lambda seen=seen: seen.append("released")),
             ]
             for guard in guards:
                 guard.cancel()
@@ -269,7 +270,7 @@ async def test_mon_guard_with_real_guards_timers_and_tasks():
 async def test_chains_of_monitors_end_together():
     async with nodes("a", "b") as (a, b):
         chain = [(a if number % 2 else b).port() for number in range(20)]
-        for one, two in zip(chain, chain[1:], strict=False):
+        for one, two in pairwise(chain):
             (a if one.startswith("a") else b).mon(one, two)
         ended = []
         a.mon(chain[-1], ended.append)

@@ -432,7 +432,8 @@ async def test_a_strict_node_copies_and_checks_local_messages():
 @pytest.mark.parametrize(
     "value",
     [
-        None, True, False, 0, -1, 2**64 - 1, -(2**63), 1.5, -0.0, 1e308, "", "text", "ünïcödé \U0001f600",
+        None, True, False, 0, -1, 2**64 - 1, -(2**63), 1.5, -0.0, 1e308, "", "text",
+        "ünïcödé \U0001f600",
         b"", b"\x00\xff", [], [1, [2, [3]]], {}, {"a": {"b": [None]}}, "x" * 70_000, b"y" * 70_000,
         list(range(70_000)), "\x00",
     ],

@@ -171,7 +171,8 @@ def not_exposed():
 @pytest.mark.parametrize(
     "frame",
     [b"\xc1", b"\x81\x01\x02", b"\x90" * 200 + b"\xc1", b"\xc7\x01\x05x", b"\x91\x01",
-     b"\xa1x", b"\x91" * 1_000 + b"\xc0", b"\xdf\xff\xff\xff\xff", b"\x92\xa1x\xcb\x7f\xf8" + b"\0" * 6],
+     b"\xa1x", b"\x91" * 1_000 + b"\xc0", b"\xdf\xff\xff\xff\xff",
+     b"\x92\xa1x\xcb\x7f\xf8" + b"\0" * 6],
     ids=["reserved", "map", "empties", "ext", "int first", "str", "deep", "huge", "nan"],
 )  # fmt: skip
 @virtual_clock
@@ -289,7 +290,7 @@ async def test_sending_to_a_stopped_peer_does_not_grow_memory_without_bound():
         assert reasons[-1][0] in ("transport_error", "send_limit")
 
 
-@pytest.mark.parametrize("turns", range(0, 6))
+@pytest.mark.parametrize("turns", range(6))
 @pytest.mark.parametrize("addresses", [1, 3])
 @virtual_clock
 async def test_two_nodes_that_dial_each_other_at_once_end_with_one_link(addresses, turns):

@@ -267,7 +267,7 @@ async def test_an_exception_group_is_flattened_in_the_reason():
 @virtual_clock
 async def test_tasks_started_by_tasks_and_timers_keep_their_port():
     async with nodes("a") as (a,):
-        log = Log()
+        log, started = Log(), []
 
         async def inner():
             log(mp.current_port())
@@ -277,7 +277,7 @@ async def test_tasks_started_by_tasks_and_timers_keep_their_port():
             mp.task(inner())
             a.after(1, lambda: mp.task(inner()))
             asyncio.get_running_loop().call_later(1, lambda: log(mp.current_port()))
-            asyncio.ensure_future(inner())
+            started.append(asyncio.ensure_future(inner()))
 
         port = a.port()
         a.peval(port, lambda: a.task(outer()) and None)

@@ -146,7 +146,7 @@ def test_a_wildcard_listens_on_all_families_with_one_port(run: Run, address: str
 
 def test_a_machine_without_ipv6_binds_what_it_has() -> None:
     endpoints = [
-        sockets.Endpoint(socket.AF_INET6, ("2001:db8::dead", 0)),
+        sockets.Endpoint(socket.AF_INET6, ("2001:db8::dead", 0, 0, 0)),
         sockets.Endpoint(socket.AF_INET, ("127.0.0.1", 0)),
     ]
     bound = sockets.bind("tcp://host:0", endpoints)

@@ -292,6 +292,14 @@ def test_another_user_at_the_other_end_is_refused_unheard(
     assert "process 77 of the user with ID 12345" in caplog.text
 
 
+def say_nothing_as_another(path: Path) -> bytes:
+    script = (
+        "import os, socket, sys; os.setuid(12345); one = socket.socket(socket.AF_UNIX);"
+        "one.connect(sys.argv[1]); print(one.recv(100))"
+    )
+    return subprocess.run([sys.executable, "-c", script, path], stdout=subprocess.PIPE).stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
 def test_the_kernel_tells_who_is_at_the_other_end(
     run: Run, directory: Path, caplog: pytest.LogCaptureFixture
@@ -301,17 +309,7 @@ def test_the_kernel_tells_who_is_at_the_other_end(
         listener = await transport("node").listen(f"unix://{path}", ignore)
         directory.chmod(0o711)
         path.chmod(0o666)
-        stranger = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                "import os, socket, sys; os.setuid(12345); one = socket.socket(socket.AF_UNIX);"
-                "one.connect(sys.argv[1]); print(one.recv(100))",
-                str(path),
-            ],
-            stdout=subprocess.PIPE,
-        )
-        told, _ = await asyncio.get_running_loop().run_in_executor(None, stranger.communicate)
+        told = await asyncio.get_running_loop().run_in_executor(None, say_nothing_as_another, path)
         assert told.strip() == b"b''"
         await listener.close()
 

@@ -133,6 +133,9 @@ class PortKilled(AempError):
         super().__init__(*reason)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason,)
+
     def __str__(self) -> str:
         return ": ".join(str(part) for part in self.reason) or "the port ended normally"
 

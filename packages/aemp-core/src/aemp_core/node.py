@@ -173,6 +173,8 @@ class Node(Router):
             UsageError: not called in an async port.
         """
         calls.check_timeout(timeout)
+        if predicate is not None and not callable(predicate):
+            raise UsageError(f"get_cond({predicate!r}): give a function of a message, or nothing")
         return await mailbox_of("get_cond").get_cond(predicate, timeout)
 
     def messages(self) -> AsyncIterator[Message]:

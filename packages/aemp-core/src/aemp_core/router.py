@@ -156,14 +156,24 @@ class Router(Life):
             self.check_open()
         if node_id != self.id:
             self.queue.check_thread()
-            if not self.closing or self.node_is_up(node_id):
-                self.peer(node_id).snd(name, message)
+            self._pass_on(node_id, name, message)
             return
         if self.settings.strict:
             message = tuple(unpack(pack(message)))
         receiver = self.ports.get(port) if name else self.node_port
         if receiver is not None:
             self.queue.put(receiver, message)
+
+    def _pass_on(self, node_id: str, name: str, message: Message, about: str = "") -> None:
+        """Give a message for another node to its peer; while closing only over links there are."""
+        if self.closing and not self.node_is_up(node_id):
+            return
+        peer = self.peer(node_id)
+        try:
+            peer.snd(name, message, about)
+        except UnsendableError:
+            self.forget_idle(peer)
+            raise
 
     def forward(self, port: str, message: Message) -> None:
         """`snd` for a monitor that fires: there is no caller to raise at."""
@@ -192,8 +202,7 @@ class Router(Life):
             raise PortError(f"kil({port!r}): a node port cannot be killed; close the node")
         if node_id != self.id:
             self.queue.check_thread()
-            if not self.closing or self.node_is_up(node_id):
-                self.peer(node_id).snd("", ("kil", name, *reason), about=name)
+            self._pass_on(node_id, "", ("kil", name, *reason), about=name)
 
     def _kil_local(self, port: Port, reason: Reason) -> None:
         if context.running_port() is port:
@@ -245,7 +254,7 @@ class Router(Life):
             self.spawner.handle(None, name, exposed_name(function), *init)
         else:
             request = (SPAWN, name, exposed_name(function), *init)
-            self.peer(node_id).snd("", request, about=name)
+            self._pass_on(node_id, "", request, about=name)
         return PortID(f"{node_id}#{name}")
 
     # -- monitors ----------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class Sender:
             assert is_prefix([number for number in arrived if number in set(span)], span)
 
 
-@pytest.mark.parametrize("turns", range(0, 16))
+@pytest.mark.parametrize("turns", range(16))
 @virtual_clock
 async def test_no_holes_when_the_connection_is_reset(turns):
     network = Network.here()
@@ -66,7 +66,7 @@ async def test_no_holes_when_the_connection_is_reset(turns):
         assert probe.firsts[-1] == sender.number - 1, "delivery resumes after the notice"
 
 
-@pytest.mark.parametrize("turns", range(0, 8))
+@pytest.mark.parametrize("turns", range(8))
 @virtual_clock
 async def test_no_holes_for_sends_between_loss_and_notice(turns):
     """A busy run queue delays the notice; what is sent meanwhile must not slip past it over the

@@ -1,4 +1,5 @@
-"""No residue: after await node.close() no task, timer, socket, file or watch of the node is left."""
+"""No residue: after await node.close() no task, timer, socket, file or watch of the node is
+left."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from aemp_core.testing.clock import virtual_clock
 
 def residue():
     loop = asyncio.get_running_loop()
-    return tasks_left(), [handle for handle in timers_left(loop)]
+    return tasks_left(), timers_left(loop)
 
 
 @virtual_clock

@@ -27,7 +27,7 @@ async def test_once_when_killed_many_times():
             assert fired[0][0] in ("reason", "other") and fired[0][1] == 0
 
 
-@pytest.mark.parametrize("turns", range(0, 14))
+@pytest.mark.parametrize("turns", range(14))
 @virtual_clock
 async def test_once_when_the_port_dies_and_the_link_is_lost(turns):
     network = Network.here()
@@ -52,7 +52,7 @@ async def test_once_for_each_of_several_monitors():
             port = b.port()
             fired = []
             for number in range(10):
-                watcher.mon(port, lambda reason, number=number: fired.append(number))
+                watcher.mon(port, lambda reason, fire=fired.append, n=number: fire(n))
             await settle()
             a.kil(port)
             await settle()

@@ -189,7 +189,7 @@ def collector(label):
     mp.rcv(mp.current_port(), seen.append)
 
 
-@pytest.mark.parametrize("turns", range(0, 12))
+@pytest.mark.parametrize("turns", range(12))
 @virtual_clock
 async def test_order_when_the_link_is_replaced_by_a_new_one(turns):
     """What arrives over two links in turn is in order: the gap is in between."""

@@ -10,8 +10,8 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from aemp_core.errors import TransportError
 
@@ -27,6 +27,8 @@ __all__ = [
     "resolve",
     "stop_serving",
 ]
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 #: Connections the operating system holds for us while the loop is busy.
 BACKLOG = 1_024
@@ -70,7 +72,7 @@ async def resolve(
     if host == EVERY:
         return [
             Endpoint(socket.AF_INET, ("0.0.0.0", port)),
-            Endpoint(socket.AF_INET6, ("::", port)),
+            Endpoint(socket.AF_INET6, ("::", port, 0, 0)),
         ]
     try:
         ip = ipaddress.ip_address(host)
@@ -79,7 +81,7 @@ async def resolve(
     else:
         if "%" not in host:
             family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
-            return [Endpoint(family, (host, port))]
+            return [Endpoint(family, (host, port, 0, 0)[: 2 if ip.version == 4 else 4])]
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -215,28 +217,46 @@ async def stop_serving(
 # -- dialling --------------------------------------------------------------------------------
 
 
-async def connect(loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> socket.socket:
-    """A connected socket; `TransportError` if the endpoint cannot be reached."""
-    one = socket.socket(endpoint.family, socket.SOCK_STREAM)
-    one.setblocking(False)
-    # Not `wait_for`: before Python 3.12 it may swallow a cancellation, and who gave up dialling
-    # would be left with the connection.
-    connecting = asyncio.ensure_future(loop.sock_connect(one, endpoint.sockaddr))
+async def connect(
+    loop: asyncio.AbstractEventLoop,
+    endpoint: Endpoint,
+    factory: Callable[[], P],
+    **options: Any,
+) -> P:
+    """Connect a protocol of `factory`; `options` are those of `loop.create_connection`.
+
+    Raises:
+        TransportError: the endpoint cannot be reached.
+    """
+    scope = endpoint.sockaddr[3] if endpoint.family == socket.AF_INET6 else 0
+    host = f"{endpoint.host}%{scope}" if scope and "%" not in endpoint.host else endpoint.host
+    # The loop makes the socket itself: uvloop would not close one of ours that the peer, or
+    # `factory`'s protocol, ends at once. And not `wait_for`: before Python 3.12 it may swallow a
+    # cancellation, and who gave up dialling would be left with the connection.
+    connecting = asyncio.ensure_future(
+        loop.create_connection(
+            factory, host, endpoint.sockaddr[1], family=endpoint.family, **options
+        )
+    )
     try:
         await asyncio.wait({connecting}, timeout=CONNECT_SECONDS)
-        if not connecting.done():
-            raise TransportError(f"no answer within {CONNECT_SECONDS:g} s")
-        connecting.result()
-    except BaseException as error:
-        # The loop forgets the socket before it is closed: another might get its number.
-        connecting.cancel()
-        await asyncio.wait({connecting})
-        if not connecting.cancelled():
-            connecting.exception()  # seen, or asyncio would complain
-        one.close()
-        if isinstance(error, TransportError) or not isinstance(error, OSError):
-            raise
+    except asyncio.CancelledError:
+        await _disconnect(connecting)
+        raise
+    if not connecting.done():
+        await _disconnect(connecting)
+        raise TransportError(f"no answer within {CONNECT_SECONDS:g} s")
+    try:
+        return connecting.result()[1]
+    except OSError as error:
         remedy = ": does a node listen there?" if error.errno == errno.ECONNREFUSED else ""
         text = os.strerror(error.errno) if error.errno else str(error)
         raise TransportError(f"{text}{remedy}") from None
-    return one
+
+
+async def _disconnect(connecting: asyncio.Future[tuple[asyncio.Transport, P]]) -> None:
+    """Stop connecting, or end what is connected already."""
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result()[0].abort()

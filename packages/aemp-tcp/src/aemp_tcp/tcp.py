@@ -120,14 +120,9 @@ class TcpTransport:
     async def _dial_one(self, endpoint: Endpoint, secret: bytes, local: bool) -> Stream:
         loop = self._node.loop
         converse = connections(self._node, "dial", secret)
-        connected = await sockets.connect(loop, endpoint)
-        try:
-            _, stream = await loop.create_connection(
-                lambda: Stream(loop, locate(SCHEME, local=local), converse), sock=connected
-            )
-        except BaseException:
-            connected.close()
-            raise
+        stream = await sockets.connect(
+            loop, endpoint, lambda: Stream(loop, locate(SCHEME, local=local), converse)
+        )
         return await stream.greeted()
 
 

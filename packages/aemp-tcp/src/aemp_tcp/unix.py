@@ -38,6 +38,8 @@ __all__ = ["UnixListener", "UnixTransport"]
 #: Seconds another node may hold the lock on the directory.
 LOCK_SECONDS = 5.0
 LOCK_PAUSE = 0.02
+#: The user at the other end of a socket that is not connected after all.
+NOBODY = 2**32 - 1
 
 
 class UnixListener:
@@ -105,20 +107,13 @@ class UnixTransport:
             converse = connections(self._node, "dial", trust_of(self._node).secret)
         except ConfigError as error:
             raise TransportError(f"{address}: {error}") from None
-        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connected.setblocking(False)
-            await loop.sock_connect(connected, path)
             _, stream = await loop.create_unix_connection(
-                lambda: Stream(loop, _locate(address), converse), sock=connected
+                lambda: Stream(loop, _locate(address), converse), path
             )
         except OSError as error:
-            connected.close()
             text = error.strerror or error
             raise TransportError(f"{address}: {text}: does a node listen there?") from None
-        except BaseException:
-            connected.close()
-            raise
         return await stream.greeted()
 
 
@@ -128,6 +123,8 @@ class UnixTransport:
 def _locate(address: str) -> Locate:
     def locate(transport: asyncio.Transport) -> Origin:
         process, user = _credentials(transport)
+        if user == NOBODY:
+            raise TransportError(f"{address}: too many connections wait there: try again later")
         if user != os.geteuid():
             raise TransportError(
                 f"{address}: the other end is process {process} of the user with ID {user}, "

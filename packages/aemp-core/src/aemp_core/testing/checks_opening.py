@@ -49,9 +49,17 @@ async def dialling_nowhere_is_a_transport_error(bench: Bench) -> None:
 
 
 async def an_unreadable_address_is_an_address_error(bench: Bench) -> None:
-    """An address without any content is no address, neither to dial nor to listen on."""
-    scheme = bench.harness.address().partition("://")[0]
+    """An address without any content is no address: to check, to dial, to listen on."""
+    address = bench.harness.nowhere()
+    scheme = address.partition("://")[0]
     transport = bench.node("node")
+    transport.check(address)
+    try:
+        transport.check(f"{scheme}://")
+    except AddressError:
+        pass
+    else:
+        raise Violation(f"check({scheme}://) should be an AddressError")
     for what in (transport.dial(f"{scheme}://"), transport.listen(f"{scheme}://", id)):  # type: ignore[arg-type]
         try:
             await bench.soon(what, "an unreadable address should be refused")

@@ -64,17 +64,22 @@ class MsgpackDecoder:
         batch: list[Any] = []
         fault = None
         try:
-            for start in range(0, len(data), self._stride):
-                rest = data[start : start + self._stride]
-                while rest:
-                    read = self._read_carefully if self._careful else self._read_fast
-                    rest = read(rest, batch)
+            if len(data) <= self._stride:
+                self._read(data, batch)
+            else:
+                for start in range(0, len(data), self._stride):
+                    self._read(data[start : start + self._stride], batch)
         except (ValueError, msgpack.UnpackException) as error:
             fault = f"unreadable msgpack frame: {_text(error)}"
         messages, flaw = sift(batch)
         if flaw or fault:
             self.error = RemoteProtocolError(flaw or fault)
         return messages
+
+    def _read(self, data: bytes, batch: list[Any]) -> None:
+        while data:
+            read = self._read_carefully if self._careful else self._read_fast
+            data = read(data, batch)
 
     # The fast gait. It keeps its *trail*, the bytes read since the end of some frame, and how
     # many frames ended in it: the careful gait takes over at the beginning of a frame.
@@ -113,8 +118,9 @@ class MsgpackDecoder:
             pass
         except ValueError as error:
             declared = _LONG_LIST.match(str(error))
-            if declared is None or int(declared[1]) > self._limit:
+            if declared is None:
                 raise
+            self._check_length(int(declared[1]))
             met_long_list = True
         if len(batch) > before:
             after = self._fed - boundary
@@ -137,7 +143,7 @@ class MsgpackDecoder:
         can declare.
         """
         self._shorten_trail()
-        head = self._trail[:-waiting][-LONG_HEAD:]
+        head = self._trail[-waiting - LONG_HEAD : -waiting]
         if head and head[0] in LONG_VALUES:
             self._check_length(int.from_bytes(head[1:], "big"))
 

@@ -49,9 +49,12 @@ def pack(message: Sequence[Any], /, *, to: str | None = None) -> bytes:
     Raises:
         UnsendableError: a value is not plain; the text names the path to it and the remedy.
     """
-    if not _are_plain(message, MAX_DEPTH):
-        _refuse_unplain(message)
-        message = _simplify(message)
+    for value in message:
+        if type(value) not in _SCALARS:
+            if not _are_plain(message, MAX_DEPTH):
+                _refuse_unplain(message)
+                message = _simplify(message)
+            break
     try:
         packed: bytes = _pack(message if to is None else (to, *message))
     except (OverflowError, UnicodeEncodeError):  # the packer is empty again
