@@ -65,9 +65,9 @@ class Scene:
         self.end = end
         far.open()
         end.open()
-        self.peer: Connection = connections(other, "dial" if role == "accept" else "accept", SECRET)(
-            far, origin
-        )
+        self.peer: Connection = connections(
+            other, "dial" if role == "accept" else "accept", SECRET
+        )(far, origin)
         self.witness = Witness()
 
     def write(self, data: bytes) -> None:

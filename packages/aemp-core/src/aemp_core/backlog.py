@@ -39,7 +39,7 @@ class Room:
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
         self._loop = loop
         self._limit = limit
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
         self.count = 0
         self.size = 0
 
@@ -67,22 +67,23 @@ class Room:
         """Whether half of the room, or more, is free."""
         return self.count * 2 <= self._limit and self.size * 2 <= ROOM_BYTES
 
-    def when_low(self, callback: Callable[[], None]) -> None:
-        """Call back when the room is low, or will never be needed again; never at once.
+    def when_low(self, again: Callable[[], None], give_up: Callable[[], None]) -> None:
+        """Call `again` when the room is low, or will never be needed again; never at once.
 
-        Of too many who wait the oldest is called back early: peers may ask for this.
+        Of too many who wait the oldest's `give_up` is called: peers may ask for this.
         """
-        self._waiting.append(callback)
+        self._waiting.append((again, give_up))
         if len(self._waiting) > WAITING_LIMIT:
-            self._loop.call_soon(self._waiting.popleft(), context=Context())
+            _, oldest = self._waiting.popleft()
+            self._loop.call_soon(oldest, context=Context())
         elif self.low:
             self.relieve()
 
     def relieve(self) -> None:
         """Tell those who wait, outside of whatever code made the room."""
         waiting, self._waiting = self._waiting, deque()
-        for callback in waiting:
-            self._loop.call_soon(callback, context=Context())
+        for again, _ in waiting:
+            self._loop.call_soon(again, context=Context())
 
 
 class Backlog:

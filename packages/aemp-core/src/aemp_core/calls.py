@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import CallTimeout, EvalFailed, PortKilled, TransportError, UsageError
 from .ids import check_port_id
 from .reason import Reason
+from .wire import pack
 
 if TYPE_CHECKING:
     from .node import Node
@@ -45,6 +46,8 @@ async def cal(node: Node, port: str, message: Message, timeout: float | None) ->
         if not answer.done():
             answer.set_exception(CallTimeout(f"no answer from {port} within {timeout} s"))
 
+    if port not in node.ports:
+        pack(message)  # or raise before a monitor has the port's node dialled
     # Before the message: its loss must be noticed. Outside any port: nobody else's death counts.
     guard = node.watch(port, ended)
     reply_port = node.new_port(node.new_port_id(), answered)

@@ -186,7 +186,7 @@ class Node(Router):
         port = self.ports.get(f"{self.id}#{name}")
         for holder in (port.backlog, port.mailbox) if port is not None else ():
             if holder is not None and not holder.room.low:
-                holder.room.when_low(lambda: self.when_low(name, callback))
+                holder.room.when_low(lambda: self.when_low(name, callback), callback)
                 return
         callback()
 

@@ -22,7 +22,7 @@ from .expose import exposed_function
 from .ids import check_port_id
 from .jobs import awaited
 from .ports import REASON_BYTES, Kill
-from .reason import no_such_port, text_of
+from .reason import Reason, no_such_port, text_of
 from .spawner import REQUEST as SPAWN
 from .wire import pack
 
@@ -252,7 +252,14 @@ def _mon0(request: Request, name: str) -> None:
 def _kil0(request: Request, name: str, *reason: Any) -> None:
     """A port of the peer that we monitor ended."""
     if request.session is not None and request.session.up:
-        request.session.peer.ended(name, reason)
+        request.session.peer.ended(name, _short(reason))
+
+
+def _short(reason: Reason) -> Reason:
+    """A reason that came from a peer, cut if it would not fit into every frame that tells it."""
+    if not reason or len(pack(reason)) <= REASON_BYTES:
+        return reason
+    return (f"{reason[0]!s:.100}", "the rest of the reason was too long")
 
 
 def _kil(request: Request, name: str, *reason: Any) -> None:
@@ -262,10 +269,8 @@ def _kil(request: Request, name: str, *reason: Any) -> None:
     if not request.may("kil"):
         raise PermissionError("killing ports here needs the rule 'kil'")
     port = request.node.ports.get(f"{request.node.id}#{name}")
-    if request.size > REASON_BYTES:
-        reason = (f"{reason[0]!s:.100}", "the rest of the reason was too long")
     if port is not None:
-        Kill(port).deliver(reason)
+        Kill(port).deliver(_short(reason))
 
 
 def _snd(request: Request, port: str, *message: Any) -> None:

@@ -43,7 +43,7 @@ class Session:
     """What a node holds about one link while it is up."""
 
     __slots__ = (
-        "answered", "heard", "heard_before", "info", "link", "lost_reason", "node", "paused",
+        "answered", "begun", "heard", "heard_before", "info", "link", "lost_reason", "node", "paused",
         "peer", "readers", "sent_before", "serial", "silent_ticks", "watches",
     )  # fmt: skip
 
@@ -57,6 +57,7 @@ class Session:
         self.serial = self.node.next_serial()
         self.paused = False
         self.readers = 0
+        self.begun = 0  # bytes of a message that is not complete yet
         # The failure detector's: chunks heard, pings answered; see heartbeat.py.
         self.heard = 0
         self.heard_before = -1
@@ -80,13 +81,20 @@ class Session:
         """Queue what came in, and hold the peer back while too much waits."""
         self.heard += 1
         if not messages:
+            self.begun += size
             return
         node = self.node
         queue = node.queue
         self.peer.received += len(messages)
         share = size // len(messages) or 1
         inbound = node.inbound
-        queue.items.extend([(inbound, message, self, share) for message in messages])
+        items = [(inbound, message, self, share) for message in messages]
+        if self.begun:
+            # Earlier chunks held nothing but the beginning of the first of these.
+            items[0] = (inbound, messages[0], self, share + self.begun)
+            queue.received += self.begun
+            self.begun = 0
+        queue.items.extend(items)
         if not queue.armed:
             queue.arm()
         queue.received += share * len(messages)

@@ -200,8 +200,12 @@ class Supervisor:
             self._node.peval(self._port, self._begin, brood)
 
     def _begin(self, brood: Brood) -> None:
-        self._node.task(self._mend(brood), name=f"supervisor {self._port}")
-        brood.mending = True
+        brood.mending = True  # first: an eager task may end before `task` returns
+        try:
+            self._node.task(self._mend(brood), name=f"supervisor {self._port}")
+        except NodeClosed:
+            brood.mending = False
+            raise
 
     async def _mend(self, brood: Brood) -> None:
         try:

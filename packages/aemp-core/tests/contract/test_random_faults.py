@@ -11,10 +11,11 @@ import asyncio
 import random
 from typing import Any
 
-import aemp_core as mp
 import pytest
-from aemp_core.testing.clock import VirtualClockLoop
 from core_kit import SECRET, Network, crash, tasks_left
+
+import aemp_core as mp
+from aemp_core.testing.clock import VirtualClockLoop
 
 SEEDS = range(24)
 STEPS = 60
