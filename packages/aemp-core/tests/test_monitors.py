@@ -152,6 +152,22 @@ async def test_watches_whose_target_died_are_dropped():
 
 
 @virtual_clock
+async def test_monitors_that_fired_are_forgotten_by_the_port_they_tell():
+    async with nodes("a", "b") as (a, b):
+        for watched_on in (a, b):
+            other = Probe(a)
+            for _ in range(50):
+                watched = watched_on.port()
+                a.mon(watched, other.port)
+                a.mon(watched, other.port, "message")
+                await settle()
+                a.kil(watched)
+            await settle()
+            assert len(other.got) == 50
+            assert not a.ports[other.port].dependents
+
+
+@virtual_clock
 async def test_a_dropped_guard_keeps_watching():
     async with nodes("a") as (a,):
         watched = a.port()

@@ -1,9 +1,9 @@
 """The life of a node: opening it, the tasks and timers it owns, closing it without residue.
 
 `Life` is the half of `Node` that no message passes through. Opening: settings, plugins, services,
-listeners, seeds. Closing, in this order: no new work, what is queued is handled, ports end with
-``("closed", node_id)``, their monitors run, links are written out and closed, tasks end, listeners
-go. Every wait in it is bounded.
+listeners, seeds. Closing, in this order: what is queued is handled, new work is refused, ports end
+with ``("closed", node_id)``, their monitors run, links are written out and closed, tasks end,
+listeners go. Every wait in it is bounded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from . import context, refusals
 from . import reason as reasons
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["Life"]
 
 log = logging.getLogger("aemp_core.node")
-
-Result = TypeVar("Result")
 
 #: Seconds `close` waits for queued work, and again for tasks to end.
 CLOSE_SECONDS = 5.0

@@ -43,8 +43,8 @@ class Session:
     """What a node holds about one link while it is up."""
 
     __slots__ = (
-        "answered", "begun", "heard", "heard_before", "info", "link", "lost_reason", "node", "paused",
-        "peer", "readers", "sent_before", "serial", "silent_ticks", "watches",
+        "answered", "begun", "heard", "heard_before", "info", "link", "lost_reason", "node",
+        "paused", "peer", "readers", "sent_before", "serial", "silent_ticks", "watches",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, link: Link) -> None:

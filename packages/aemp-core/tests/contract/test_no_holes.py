@@ -308,6 +308,7 @@ async def test_no_holes_while_dialling_fails():
         await settle(20)
         sender.check(probe.firsts)
         assert [reason[0] for reason in sender.reasons] == ["transport_error"]
+        assert not {*sender.spans[0]} & {*probe.firsts}, "told as lost, so never delivered later"
         assert probe.firsts and probe.firsts[-1] == sender.number - 1
 
 

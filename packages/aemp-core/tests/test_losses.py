@@ -1,0 +1,335 @@
+"""Losses: whatever is lost, the monitors of the port in question are told, and of no other; and
+what was counted is what was there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from core_kit import SECRET, Network, Probe, SkilledClient, nodes, settle, timers_left
+
+import aemp_core as mp
+from aemp_core.testing.clock import virtual_clock
+
+MIB = 2**20
+
+
+def nothing(*_):
+    pass
+
+
+async def pair(bob_settings, **settings):
+    """Alice, and bob, whom she does not know yet; she reaches him after `meet`."""
+    alice = await mp.Node("alice", secret=SECRET, **settings).start()
+    bob = mp.Node("bob", secret=SECRET, binds=["memory://bob"], **bob_settings)
+    return alice, await bob.start()
+
+
+async def meet(alice, bob):
+    alice.learn("bob", *bob.addresses)
+    await alice.up("bob")
+
+
+async def close(*several):
+    for node in several:
+        await node.close()
+
+
+# -- too long for the peer -----------------------------------------------------------------------
+
+
+@virtual_clock
+async def test_a_queued_message_too_long_for_the_peer_is_told_for_its_port():
+    """What the peer reads is known when the link is up: the rest of the queue goes on."""
+    alice, bob = await pair({"frame_limit": 65_536})
+    short, long = Probe(bob), Probe(bob)
+    ended = []
+    alice.mon(short.port, lambda reason: ended.append(("short", reason)))
+    alice.mon(long.port, lambda reason: ended.append(("long", *reason[::2])))
+    alice.snd(long.port, 1)
+    alice.snd(long.port, b"x" * 100_000)
+    alice.snd(long.port, 3)
+    alice.snd(short.port, "fits")
+    await meet(alice, bob)
+    await settle()
+    assert long.firsts == [1] and short.firsts == ["fits"]
+    assert ended == [("long", "transport_error", long.port)]
+    assert alice.node_is_up("bob")
+    await close(alice, bob)
+
+
+@virtual_clock
+async def test_a_monitor_set_behind_a_queued_request_too_long_still_fires():
+    """Requests share the node port; a lost one must not take those of monitors with it."""
+    alice, bob = await pair({"frame_limit": 65_536})
+    port, reasons = bob.port(nothing), []
+    alice.learn("bob", *bob.addresses)
+    alice.spawn("bob", "x:y", b"z" * 100_000)
+    alice.snd_on("bob", port, b"z" * 100_000)
+    alice.mon(port, reasons.append)
+    await alice.up("bob")
+    await settle()
+    bob.kil(port, "dead")
+    await settle(1)
+    assert reasons == [("dead",)]
+    await close(alice, bob)
+
+
+@virtual_clock
+async def test_a_queued_spawn_too_long_is_told_to_the_monitor_of_the_new_port():
+    """Its port never comes to be, and the reason says why."""
+    alice, bob = await pair({"frame_limit": 65_536})
+    spawned, reasons = alice.spawn("bob", "x:y", b"z" * 100_000), []
+    alice.mon(spawned, reasons.append)
+    await meet(alice, bob)
+    await settle(1)
+    assert [(reason[0], reason[2]) for reason in reasons] == [("transport_error", spawned)]
+    await close(alice, bob)
+
+
+# -- over the send limit ---------------------------------------------------------------------------
+
+
+def fill(alice, port):
+    """Send until the limit towards bob is passed, whose link takes nothing."""
+    while alice.peers["bob"].buffered() < 110_000:
+        before = alice.peers["bob"].buffered()
+        alice.snd(port, b"z" * 10_000)
+        if alice.peers["bob"].buffered() == before:
+            break
+
+
+@virtual_clock
+async def test_a_kil_over_the_send_limit_is_told_to_the_monitors_of_its_port():
+    """Lost in silence, the port would live on, and get what is sent after its kill."""
+    network = Network.here()
+    async with nodes("alice", "bob", send_limit=100_000) as (alice, bob):
+        probe, other, reasons = Probe(bob), bob.port(nothing), []
+        alice.mon(probe.port, reasons.append)
+        await settle(1)
+        network.silence("alice", "bob")
+        fill(alice, other)
+        alice.kil(probe.port, "stop")
+        alice.snd(probe.port, "before the notice")
+        network.heal()
+        await settle(1)
+        assert [(reason[0], reason[2]) for reason in reasons] == [("send_limit", probe.port)]
+        assert probe.got == []
+
+
+@virtual_clock
+async def test_a_spawn_over_the_send_limit_is_told_to_the_monitor_of_the_new_port():
+    """Not as a loss of bob's node port, which others watch."""
+    network = Network.here()
+    async with nodes("alice", "bob", send_limit=100_000) as (alice, bob):
+        other, reasons = bob.port(nothing), []
+        alice.mon("bob", lambda reason: reasons.append("of the node"))
+        network.silence("alice", "bob")
+        fill(alice, other)
+        spawned = alice.spawn("bob", "x:y", b"z" * 20_000)
+        alice.mon(spawned, lambda reason: reasons.append(reason[0]))
+        network.heal()
+        await settle(1)
+        # Nobody watched when it was lost; the monitor that came later finds no port.
+        assert reasons == ["no_such_port"] and alice.node_is_up("bob")
+
+
+@virtual_clock
+async def test_what_grows_as_frames_of_the_peer_stays_within_the_limit():
+    """Bytes become up to six times as long in JSON: the link must not break of its own queue."""
+    alice, bob = await pair({"framings": ["json"]}, send_limit=1_000_000)
+    probe, events, reasons = Probe(bob), [], []
+    alice.mon_nodes(lambda *event: events.append(event[:2]))
+    alice.mon(probe.port, reasons.append)
+    for _ in range(90):
+        alice.snd(probe.port, b"\0" * 10_000)
+    await meet(alice, bob)
+    alice.mon(bob.port(), nothing)
+    await settle(10)
+    assert events == [("bob", True)]
+    assert 10 < len(probe.got) < 90  # a beginning, and then the notice
+    assert [(reason[0], reason[2]) for reason in reasons] == [("send_limit", probe.port)]
+    await close(alice, bob)
+
+
+@virtual_clock
+async def test_a_link_lost_while_it_comes_up_leaves_nothing_behind(monkeypatch):
+    """Sending the queue may lose the link again: up comes before down, and no timer stays."""
+    alice, bob = await pair({"framings": ["json"], "frame_limit": 65_536}, send_limit=300_000)
+    first, second, events, reasons = bob.port(nothing), bob.port(nothing), [], []
+    alice.mon_nodes(lambda *event: events.append(event[:2]))
+    alice.mon(first, reasons.append)
+    alice.mon(second, reasons.append)
+    for _ in range(27):
+        alice.snd(second, b"\0" * 10_000)
+    alice.snd(first, b"\0" * 11_000)
+    peer, lost = alice.peers["bob"], []
+    cut = type(peer)._cut_one
+
+    def cut_and_lose(self, name, reason):  # as when twice the limit waits, which is rare
+        cut(self, name, reason)
+        if not lost:
+            lost.append(name)
+            self.lose(("transport_error", "lost by what was sent"))
+
+    monkeypatch.setattr(type(peer), "_cut_one", cut_and_lose)
+    alice.learn("bob", *bob.addresses)
+    await settle(0.05)
+    assert lost and events[:2] == [("bob", True), ("bob", False)]
+    assert len(reasons) == 2
+    monkeypatch.undo()
+    await settle(60)
+    assert set(alice.pulse._sessions) == {p.session for p in alice.peers.values() if p.session}
+    await close(alice, bob)
+    await settle(60)
+    assert timers_left(alice.loop) == []
+
+
+# -- flush -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("messages", [1, 15])
+@virtual_clock
+async def test_flush_that_begins_while_dialling_ends_when_the_link_takes_all(messages):
+    """The queue went to the link at once: no `writable` will ever come of it."""
+    alice, bob = await pair({}, send_limit=20_000)
+    port = bob.port(nothing)
+    for _ in range(messages):
+        alice.snd(port, "x" * (15_000 // messages))
+    flushing = asyncio.ensure_future(alice.flush("bob"))
+    await settle(1)
+    assert not flushing.done()
+    await meet(alice, bob)
+    await asyncio.wait_for(flushing, 1)
+    await close(alice, bob)
+
+
+# -- what was received -----------------------------------------------------------------------------
+
+
+async def joined(network, name):
+    client = SkilledClient("bob").join(network, name)
+    await settle()
+    client.write(client.connection.prove())
+    await settle()
+    return client
+
+
+async def drip(client, *messages, size=5_000):
+    """Send in chunks, as a socket hands over a long message."""
+    data = client.frames(*messages)
+    for start in range(0, len(data), size):
+        client.write(data[start : start + size])
+        await settle(0.001)
+
+
+@virtual_clock
+async def test_a_long_message_that_comes_in_small_chunks_counts_in_full(monkeypatch):
+    """Else the limit of a mailbox sees the last chunk of each, and long messages never fill it."""
+    monkeypatch.setattr("aemp_core.backlog.ROOM_BYTES", MIB)
+    network = Network.here()
+    async with nodes("alice", heartbeat=3600) as (alice,):
+
+        async def life():
+            await asyncio.sleep(3600)
+
+        port, reasons = alice.port_async(life), []
+        alice.mon(port, reasons.append)
+        client = await joined(network, "alice")
+        name = port.partition("#")[2]
+        for number in range(5):
+            await drip(client, (name, b"x" * 200_000))
+            room = alice.ports[port].mailbox.room
+            assert room.count == number + 1
+            assert (number + 1) * 200_000 <= room.size <= (number + 1) * 201_000
+        await drip(client, (name, b"x" * 200_000))
+        await settle()
+        assert [reason[0] for reason in reasons] == ["mailbox_overflow"]
+
+
+@virtual_clock
+async def test_the_bytes_of_the_run_queue_are_counted_in_and_out_alike():
+    """Chunks that end anywhere in messages: what was added is what is taken off."""
+    network = Network.here()
+    async with nodes("alice", heartbeat=3600) as (alice,):
+        client, probe = await joined(network, "alice"), Probe(alice)
+        name = probe.port.partition("#")[2]
+        sizes = [1, 90_000, 3, 20_000, 20_000, 1, 1, 300_000, 7]
+        for chunk in (1_000, 3_333, 65_536):
+            await drip(client, *((name, b"x" * size) for size in sizes), size=chunk)
+        await settle()
+        assert [len(message[0]) for message in probe.got] == sizes * 3
+        assert alice.queue.received == 0
+
+
+# -- receiving ------------------------------------------------------------------------------------
+
+
+@virtual_clock
+async def test_a_receiver_finds_what_another_passed_over_while_it_waited():
+    """Two receivers in one port: the first one woken looks at the message and leaves it."""
+    async with nodes("alice") as (alice,):
+        got = []
+
+        async def by_tag():
+            got.append(await mp.get("a", timeout=20))
+
+        async def by_condition():
+            got.append(await mp.get_cond(lambda message: message[0] == "b", timeout=30))
+
+        async def life():
+            mp.task(by_tag())
+            mp.task(by_condition())
+            await asyncio.sleep(100)
+
+        port = alice.port_async(life)
+        await settle()
+        alice.snd(port, "b", 1)
+        await settle()
+        alice.snd(port, "a", 2)
+        await settle()
+        assert got == [("b", 1), (2,)]
+
+
+# -- refused ---------------------------------------------------------------------------------------
+
+
+@virtual_clock
+async def test_a_monitor_that_a_hook_refuses_fires():
+    """Refused in silence it would be deaf for ever."""
+    async with nodes("alice", "bob") as (alice, bob):
+        bob.authorise_hooks = [lambda peer, name, _: "not here" if name == "mon1" else None]
+        port, reasons = bob.port(nothing), []
+        alice.mon(port, reasons.append)
+        await settle(1)
+        assert reasons == [("no_such_port", "not here", port)]
+
+
+@virtual_clock
+async def test_errors_of_hooks_and_of_requests_reach_the_log_with_who_asked(caplog):
+    """None leaves the run queue; a hook that fails refuses; an async request is awaited."""
+    async with nodes("alice", "bob") as (alice, bob):
+        finished = []
+
+        def failing(request, *arguments):
+            raise RuntimeError("the request broke")
+
+        async def later(request, *arguments):
+            await asyncio.sleep(1)
+            finished.append(arguments)
+
+        alice.node_port.requests.update(failing=failing, later=later)
+        bob.snd("alice", "failing")
+        bob.snd("alice", "later", 1)
+        await settle(2)
+        assert finished == [(1,)]
+        assert "the request broke" in caplog.text and "'failing' by bob at memory" in caplog.text
+
+        def hook(*_):
+            raise RuntimeError("the hook broke")
+
+        alice.authorise_hooks = [hook]
+        probe = Probe(bob)
+        bob.snd("alice", "time", probe.port)
+        await settle(1)
+        assert probe.got == [] and "the hook broke" in caplog.text
