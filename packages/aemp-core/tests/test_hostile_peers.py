@@ -10,7 +10,7 @@ import base64
 import os
 
 import pytest
-from core_kit import SECRET, Network, Probe, RawClient, SkilledClient, nodes, now, settle
+from core_kit import SECRET, Network, RawClient, SkilledClient, nodes, now, settle
 
 import aemp_core as mp
 from aemp_core import wire

@@ -333,3 +333,42 @@ async def test_errors_of_hooks_and_of_requests_reach_the_log_with_who_asked(capl
         bob.snd("alice", "time", probe.port)
         await settle(1)
         assert probe.got == [] and "the hook broke" in caplog.text
+
+
+# -- at the caller ---------------------------------------------------------------------------------
+
+
+@virtual_clock
+async def test_an_address_that_can_never_be_dialled_raises_at_once():
+    """Else it is a line in the log of a task, and the seed is dead for ever."""
+    address = "memory://bad name"
+    with pytest.raises(mp.AddressError, match="memory://"):
+        await mp.Node("alice", secret=SECRET, seeds=[address]).start()
+    async with nodes("alice") as (alice,):
+        with pytest.raises(mp.AddressError, match="memory://"):
+            alice.learn("bob", address)
+
+
+@pytest.mark.parametrize("service", ["no.such.module", ["core_kit:nothing"], ["no.such:main"]])
+@virtual_clock
+async def test_a_service_that_cannot_be_loaded_is_a_config_error(service):
+    """It names the key and the value, as every wrong setting does."""
+    with pytest.raises(mp.ConfigError, match=r"services.*(no\.such|core_kit:nothing)"):
+        await mp.Node("alice", secret=SECRET, services=[service]).start()
+
+
+@virtual_clock
+async def test_no_keyword_of_peval_is_lost():
+    """Every word is free for the function that is called, also ours for parameters."""
+    async with nodes("alice") as (alice,):
+        words = {"self": 1, "function": 2, "port": 3, "args": 4}
+        assert alice.peval(alice.port(), lambda **given: given, **words) == words
+
+
+@virtual_clock
+async def test_threadsafe_verbs_of_a_node_that_was_not_started_say_so():
+    """There is no loop yet that could take the call."""
+    node = mp.Node("alice", secret=SECRET)
+    for verb in (node.snd_threadsafe, node.cal_threadsafe):
+        with pytest.raises(mp.NodeClosed, match="not started"):
+            verb("bob#x", 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from core_kit import SECRET, Network, Probe, crash, nodes, settle
+import pytest
+from core_kit import SECRET, Network, Probe, SkilledClient, crash, nodes, settle
 
 import aemp_core as mp
 from aemp_core.testing.clock import virtual_clock
@@ -146,6 +147,26 @@ async def test_identity_the_old_life_is_down_before_the_new_one_is_up():
             network.reset("b")
             network.cut_off("b")
             await b.close()
+
+
+@pytest.mark.parametrize(("here", "there"), [("a", "b"), ("b", "a")])
+@virtual_clock
+async def test_identity_a_connection_of_an_earlier_life_is_closed_at_once(here, there):
+    """Whoever chooses: the link to the present life stays, and nothing of the past is heard."""
+    network = Network.here()
+    async with nodes(here, there) as (node, other):
+        events, probe = [], Probe(node)
+        node.mon_nodes(lambda *event: events.append(event))
+        ghost = SkilledClient(there, incarnation="0" * 14).join(network, here)
+        await settle()
+        proof = b"" if ghost.ended else ghost.connection.prove()
+        ghost.write(proof + ghost.frames((probe.port.partition("#")[2], "from the past")))
+        await settle(15)
+        assert ghost.ended
+        assert events == [] and probe.got == []
+        other.snd(probe.port, "from the present")
+        await settle()
+        assert probe.got == [("from the present",)]
 
 
 @virtual_clock

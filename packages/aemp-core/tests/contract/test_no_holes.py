@@ -298,6 +298,8 @@ async def test_no_holes_while_dialling_fails():
         network.cut_off("b")
         probe = Probe(b)
         sender = Sender(a, probe.port)
+        # A second port to tell: the first monitor sends again while the loss is still being told.
+        a.mon(b.port(), lambda reason: None)
         for _ in range(130):
             sender.send()
             await asyncio.sleep(0.1)
