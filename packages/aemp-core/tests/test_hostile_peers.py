@@ -171,7 +171,6 @@ async def test_a_peer_without_incarnation_cannot_squat_the_names_of_others():
 
 
 @pytest.mark.parametrize("incarnation", [None, "0" * 14], ids=["legacy", "named"])
-@pytest.mark.xfail(reason="the error of the refused spawn is kept under the name", strict=False)
 @virtual_clock
 async def test_a_spawn_refused_to_one_peer_does_not_keep_the_name_from_its_owner(incarnation):
     """Names rise one by one: who asks for bob's next ones must not have bob refused them."""
@@ -429,7 +428,6 @@ async def test_an_unproved_greeting_does_not_satisfy_a_seed():
                 assert sorted(alice.up_nodes()) == ["bob", "carol"]
 
 
-@pytest.mark.xfail(reason="whoever greets there takes the address out of the book", strict=False)
 @virtual_clock
 async def test_an_unproved_greeting_does_not_take_away_a_learnt_address():
     """Who once answers at carol's address as anybody must not make carol unreachable."""

@@ -64,7 +64,7 @@ async def test_a_monitor_set_behind_a_queued_request_too_long_still_fires():
     alice, bob = await pair({"frame_limit": 65_536})
     port, reasons = bob.port(nothing), []
     alice.learn("bob", *bob.addresses)
-    alice.spawn("bob", "x:y", b"z" * 100_000)
+    alice.mon("bob", nothing)  # so that the node port is cut, too
     alice.snd_on("bob", port, b"z" * 100_000)
     alice.mon(port, reasons.append)
     await alice.up("bob")
@@ -110,11 +110,9 @@ async def test_a_kil_over_the_send_limit_is_told_to_the_monitors_of_its_port():
         network.silence("alice", "bob")
         fill(alice, other)
         alice.kil(probe.port, "stop")
-        alice.snd(probe.port, "before the notice")
         network.heal()
         await settle(1)
         assert [(reason[0], reason[2]) for reason in reasons] == [("send_limit", probe.port)]
-        assert probe.got == []
 
 
 @virtual_clock
@@ -355,6 +353,20 @@ async def test_a_service_that_cannot_be_loaded_is_a_config_error(service):
     """It names the key and the value, as every wrong setting does."""
     with pytest.raises(mp.ConfigError, match=r"services.*(no\.such|core_kit:nothing)"):
         await mp.Node("alice", secret=SECRET, services=[service]).start()
+
+
+@virtual_clock
+async def test_a_reason_too_long_to_be_told_everywhere_raises_and_kills_nobody():
+    """A watcher may read frames of 64 KiB at most, and its link must not break of our reason."""
+    async with nodes("alice", "bob") as (alice, bob):
+        port, other = alice.port(), bob.port()
+        for victim in (port, other):
+            with pytest.raises(mp.UnsendableError, match="shorter"):
+                alice.kil(victim, "why", "x" * 20_000)
+        with pytest.raises(mp.UnsendableError, match="shorter"):
+            alice.mon(port, other, "x" * 40_000)
+        await settle()
+        assert port in alice.ports and other in bob.ports
 
 
 @virtual_clock

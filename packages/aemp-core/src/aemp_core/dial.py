@@ -131,11 +131,12 @@ class Dialler:
             except TransportError as error:
                 self._failures[peer.id] = str(error)
             else:
-                if candidate.peer.id != peer.id:
-                    candidate.close(f"{address} belongs to {candidate.peer.id} now")
-                    self._addresses.get(peer.id, {}).pop(address, None)
-                    return
-                await asyncio.wait({self._node.rendezvous.meet(candidate)})
+                if candidate.peer.id == peer.id:
+                    await asyncio.wait({self._node.rendezvous.meet(candidate)})
+                else:
+                    # Whoever says so has proved nothing: the address stays in the book.
+                    self._failures[peer.id] = f"{address} greeted as {candidate.peer.id}"
+                    candidate.close(f"dialled for {peer.id}")
             pause = await self._pause(pause)
 
     # -- seeds -------------------------------------------------------------------------------

@@ -205,13 +205,14 @@ class NodePort:
             refusal = hook(session.info, name, arguments)
             if refusal is None:
                 continue
-            node.refuse(session, f"request {name!r:.100}", str(refusal))
-            if arguments and isinstance(arguments[0], str):
-                if name == SPAWN:
-                    node.spawner.remember(arguments[0], (reasons.SPAWN_ERROR, str(refusal)))
-                elif name == "mon1" and session.up:
-                    reason = (reasons.NO_SUCH_PORT, str(refusal), f"{node.id}#{arguments[0]}")
-                    session.peer.control("kil0", arguments[0], *reason)
+            about = arguments[0] if arguments and isinstance(arguments[0], str) else None
+            if name == SPAWN and about is not None:
+                node.spawner.refuse(session, about, arguments[1:2], str(refusal))
+            else:
+                node.refuse(session, f"request {name!r:.100}", str(refusal))
+                if name == "mon1" and about is not None and session.up:
+                    reason = (reasons.NO_SUCH_PORT, str(refusal), f"{node.id}#{about}")
+                    session.peer.control("kil0", about, *reason)
             return True
         return False
 

@@ -128,8 +128,7 @@ class Spawner:
         if refusal is None and known is None:
             refusal = f"{function!r:.200} is not exposed on {node.id}"
         if refusal is not None:
-            node.refuse(session, f"spawn of {function!r:.200}", refusal)
-            self.remember(name, (reasons.SPAWN_ERROR, refusal))
+            self.refuse(session, name, function, refusal)
             return
         port = node.new_port(port_id)
         self._live[spawner] = self._live.get(spawner, 0) + 1
@@ -141,6 +140,27 @@ class Spawner:
             # Messages that came in the same chunk are queued already, and come after it.
             node.queue.items.appendleft((init, (), session, 0))
 
+    def refuse(self, session: Session | None, name: str, function: Any, refusal: str) -> None:
+        """Log a refusal, and keep it for the monitors of the port that will not be.
+
+        Not under the name of somebody else's port: its owner may yet spawn it.
+        """
+        self._node.refuse(session, f"spawn of {function!r:.200}", refusal)
+        if self._owns(session, name) and f"{self._node.id}#{name}" not in self._node.ports:
+            self.remember(name, (reasons.SPAWN_ERROR, refusal))
+
+    def _owns(self, session: Session | None, name: str) -> bool:
+        """Whether the asker may use such a name: one that begins with its own incarnation.
+
+        A peer without one may use what does not look as if it began with another's.
+        """
+        incarnation = name.partition(".")[0]
+        if session is None:
+            return True
+        if session.info.incarnation is None:
+            return not is_incarnation(incarnation)
+        return incarnation == session.info.incarnation
+
     def _refusal(self, session: Session | None, spawner: str, name: str, port: str) -> str | None:
         node = self._node
         if node.closing:
@@ -148,15 +168,15 @@ class Spawner:
         if port in node.ports or name in self._errors:
             return f"the port name {name} is taken"
         if session is not None:
+            if not self._owns(session, name):
+                return f"the port name {name} is one of another node's"
             if session.info.incarnation is not None:
                 incarnation, _, counter = name.partition(".")
-                if incarnation != session.info.incarnation or not counter.isascii():
-                    return f"the port name {name} does not begin with the spawner's incarnation"
-                if not counter.isdigit() or int(counter) <= self._counters.get(incarnation, -1):
+                if not (counter.isascii() and counter.isdigit()):
+                    return f"the port name {name} ends in no counter"
+                if int(counter) <= self._counters.get(incarnation, -1):
                     return f"the port name {name} was used before, or does not rise"
                 self._count(incarnation, int(counter))
-            elif is_incarnation(name.partition(".")[0]):
-                return f"the port name {name} is one of another node's"
             if not node.rules.allow(session.id, "spawn"):
                 return f"{session.id} may not spawn here"
         limit = node.settings.spawn_limit
