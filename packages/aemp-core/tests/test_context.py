@@ -372,3 +372,15 @@ async def test_configure_gives_the_same_node_for_the_same_settings():
     other = await mp.configure(nodeid="other", secret=SECRET)
     assert other.id == "other"
     await other.close()
+
+
+@virtual_clock
+async def test_code_of_no_port_knows_its_node_among_several():
+    """Timers and callbacks that no port owns act on the node they were asked of."""
+    async with nodes("a", "b") as (a, b):
+        seen = []
+        for node in (a, b):
+            node.after(1, lambda: seen.append(mp.current_node().id))
+        b.mon(a.port_async(asyncio.sleep, 2), lambda _: seen.append(mp.current_node().id))
+        await settle(3)
+        assert seen == ["a", "b", "b"]

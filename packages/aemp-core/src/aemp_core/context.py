@@ -19,11 +19,12 @@ from weakref import WeakKeyDictionary
 from .errors import AmbiguousNodeError, NoCurrentPort
 
 if TYPE_CHECKING:
+    from .jobs import Jobs
     from .life import Life
     from .node import Node
     from .ports import Port
 
-__all__ = ["current_port_of", "find_node", "port_context", "require_port"]
+__all__ = ["current_port_of", "find_node", "node_context", "port_context", "require_port"]
 
 _port: ContextVar[Port | None] = ContextVar("aemp_port", default=None)
 _node: ContextVar[Node | None] = ContextVar("aemp_node", default=None)
@@ -37,6 +38,13 @@ def port_context(port: Port) -> Context:
     """A new, otherwise empty context whose current port is `port`."""
     context = Context()
     context.run(_port.set, port)
+    return context
+
+
+def node_context(node: Jobs) -> Context:
+    """A new, otherwise empty context in which `node` is current, for code of no port."""
+    context = Context()
+    context.run(_node.set, cast("Node", node))
     return context
 
 

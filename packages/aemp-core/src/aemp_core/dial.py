@@ -180,7 +180,7 @@ class Dialler:
             return False
         meeting = self._node.rendezvous.meet(candidate)
         await asyncio.wait({meeting})
-        if not meeting.cancelled() and meeting.result():
+        if not meeting.cancelled() and meeting.exception() is None and meeting.result():
             seed.node_id = seed.claimed
             return True
         if not self._linked(candidate):

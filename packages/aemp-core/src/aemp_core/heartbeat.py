@@ -127,9 +127,10 @@ class Pulse:
         return port.id
 
     def _pong(self, serial: object = None, *_: object) -> None:
-        for session in self._sessions:
-            if session.serial == serial:
-                session.answered += 1
+        # The serial is no secret: only what came over that very link answers for it.
+        session = None if self._pong_port is None else self._pong_port.source
+        if session in self._sessions and session.serial == serial:
+            session.answered += 1
 
     def _ping(self, session: Session) -> None:
         if not self._node.closing:

@@ -1,7 +1,7 @@
 """Jobs: the tasks and timers a node runs, each for one of its ports or for itself.
 
-Code runs as code of a port, in the port's context, or of no port, in an empty one. A job ends
-with its port, or with the node; an exception in it ends its port, or goes to the log.
+Code runs as code of a port, in the port's context, or of no port, in one that knows the node. A job
+ends with its port, or with the node; an exception in it ends its port, or goes to the log.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine
-from contextvars import Context
 from typing import Any, TypeVar
 
 from .backlog import discard
-from .errors import FATAL
+from .context import node_context
+from .errors import FATAL, NodeClosed
 from .ports import Port
 from .reason import die
 
@@ -31,6 +31,7 @@ class Jobs:
     def __init__(self) -> None:
         self.id: str
         self.loop: asyncio.AbstractEventLoop
+        self.closing = False
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._jobs: dict[Any, None] = {}
 
@@ -41,11 +42,12 @@ class Jobs:
         else:
             owner = None
             try:
-                result = Context().run(function, *args)
+                result = node_context(self).run(function, *args)
             except FATAL:
                 raise
-            except BaseException:
-                log.exception("callback %r of node %s", function, self.id)
+            except BaseException as error:
+                if not (self.closing and isinstance(error, NodeClosed)):
+                    log.exception("callback %r of node %s", function, self.id)
                 return None
         if asyncio.iscoroutine(result):
             return self.own_task(owner, result)
@@ -66,7 +68,7 @@ class Jobs:
         outside that context, or an eager task factory would enter it twice. `waits_for` is what
         the coroutine awaits: closed, if the task is cancelled before it began.
         """
-        scope = Context() if port is None else port.context
+        scope = node_context(self) if port is None else port.context
         if port is not None and not in_context:
             scope = scope.copy()
         task: asyncio.Task[Result]

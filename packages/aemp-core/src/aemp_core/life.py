@@ -77,7 +77,6 @@ class Life(Jobs):
         self.random = random.Random(entropy(32))
         self.id = expand_node_id(nodeid, self._unique)
         self.incarnation = ""
-        self.closing = False
         self.closed = False
         self.next_serial = itertools.count(1).__next__
         self.ports: dict[str, Port] = {}
@@ -372,6 +371,11 @@ class Life(Jobs):
                 break
             await asyncio.sleep(0)
 
+    def _left(self, ends: float) -> float:
+        """Seconds until `ends`; 0 also for so few that a clock may not show them."""
+        left = ends - self.loop.time()
+        return left if left > 0.001 else 0.0
+
     async def _close_links(self, reason: Reason) -> None:
         self.rendezvous.close()
         for peer in list(self.peers.values()):
@@ -380,9 +384,9 @@ class Life(Jobs):
             else:
                 peer.lose(reason)
         ends = self.loop.time() + CLOSE_SECONDS
-        while any(peer.session for peer in self.peers.values()) and self.loop.time() < ends:
+        while any(peer.session for peer in self.peers.values()) and self._left(ends):
             self._loss = self.loop.create_future()
-            await asyncio.wait({self._loss}, timeout=ends - self.loop.time())
+            await asyncio.wait({self._loss}, timeout=self._left(ends))
         for peer in list(self.peers.values()):
             peer.lose(reason)
 
@@ -390,13 +394,13 @@ class Life(Jobs):
         for job in list(self._jobs):
             job.cancel()
         ends = self.loop.time() + CLOSE_SECONDS
-        while self.loop.time() < ends:
+        while self._left(ends):
             waiting = [task for task in self._tasks if task not in self._awaiting_close]
             if not waiting:
                 return
             for task in waiting:
                 task.cancel()
-            await asyncio.wait(waiting, timeout=ends - self.loop.time())
+            await asyncio.wait(waiting, timeout=self._left(ends))
         for task in self._tasks:
             log.error("task %s of node %s does not end: %r", task.get_name(), self.id, task)
 

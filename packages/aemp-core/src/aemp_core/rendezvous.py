@@ -102,6 +102,8 @@ class Rendezvous:
 
     async def _decide(self, candidate: Candidate) -> bool:
         info = candidate.peer
+        if self._greater(info) and self._chooses(info):
+            await candidate.proved()  # first, so that strangers cause no pings
         session = self._session(info)
         if session is not None and self._greater(info) and await self._node.pulse.answers(session):
             return self._refuse(candidate, "duplicate node ID")
