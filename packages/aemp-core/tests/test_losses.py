@@ -384,3 +384,13 @@ async def test_threadsafe_verbs_of_a_node_that_was_not_started_say_so():
     for verb in (node.snd_threadsafe, node.cal_threadsafe):
         with pytest.raises(mp.NodeClosed, match="not started"):
             verb("bob#x", 1)
+
+
+@virtual_clock
+async def test_heartbeats_are_not_counted_as_the_beginning_of_a_message():
+    """A link that idles for long must not charge its first message for all its heartbeats."""
+    network = Network.here()
+    async with nodes("a", "b", heartbeat=1) as (a, b):
+        assert network.between("a", "b")
+        await asyncio.sleep(600)
+        assert a.peers["b"].session.begun == b.peers["a"].session.begun == 0

@@ -147,6 +147,7 @@ class Peer:
             f"send_limit is {self.node.settings.send_limit}, flush() keeps pace"
         )
         self._cut_one(about, (reasons.SEND_LIMIT, text, f"{self.id}#{about}"))
+        self.node.forget_idle(self)
         return False
 
     def control(self, request: str, *arguments: Any) -> None:

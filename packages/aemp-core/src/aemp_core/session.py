@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteWatch", "Session"]
 
+#: What a heartbeat takes in the longest of our framings: such a chunk begins no message.
+HEARTBEAT_BYTES = 2
+
 
 class RemoteWatch:
     """A peer's `mon1` on one of our ports: answered with `kil0` when the port ends."""
@@ -81,7 +84,8 @@ class Session:
         """Queue what came in, and hold the peer back while too much waits."""
         self.heard += 1
         if not messages:
-            self.begun += size
+            if size > HEARTBEAT_BYTES:
+                self.begun = min(self.begun + size, self.node.settings.frame_limit)
             return
         node = self.node
         queue = node.queue
