@@ -82,10 +82,6 @@ class Dialler:
         if peer is not None and peer.dialling:
             self._reach_all(peer)
 
-    def forget(self, node_id: str) -> None:
-        """Forget the addresses of a node."""
-        self._addresses.pop(node_id, None)
-
     def begin(self, peer: Peer) -> None:
         """Something waits for `peer`."""
         self._attempts[peer.id] = {}

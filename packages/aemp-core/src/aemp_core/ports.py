@@ -326,8 +326,13 @@ class ResourceGuard(Guard):
     def release(self) -> None:
         """Cancel, close or call each thing, last first, as code of no port."""
         things, self._things = self._things, ()
-        for thing in reversed(things):
-            self._port.node.call_in(None, releaser(thing))
+        release_all(self._port.node, things)
+
+
+def release_all(node: Router, things: tuple[Any, ...]) -> None:
+    """Cancel, close or call each thing, last first, as code of no port."""
+    for thing in reversed(things):
+        node.call_in(None, releaser(thing))
 
 
 def releaser(thing: Any) -> Callable[[], object]:

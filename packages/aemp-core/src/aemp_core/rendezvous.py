@@ -102,17 +102,18 @@ class Rendezvous:
 
     async def _decide(self, candidate: Candidate) -> bool:
         info = candidate.peer
-        if self._greater(info) and self._chooses(info):
-            await candidate.proved()  # first, so that strangers cause no pings
+        chooses = self._chooses(info)
+        if chooses and not self._lesser(info):
+            # Before anything else: strangers must cause no pings, nor push this one out.
+            await candidate.proved()
+            if candidate in self._candidates.get(info.id, ()):
+                self._candidates[info.id][candidate] = True
         session = self._session(info)
         if session is not None and self._greater(info) and await self._node.pulse.answers(session):
             return self._refuse(candidate, "duplicate node ID")
         if self._lesser(info):
             return self._refuse(candidate, "lesser incarnation")
-        if self._chooses(info):
-            await candidate.proved()
-            if candidate in self._candidates.get(info.id, ()):
-                self._candidates[info.id][candidate] = True
+        if chooses:
             await self._hold(info)
             return await self._settle(candidate, None)
         link = candidate.confirm()

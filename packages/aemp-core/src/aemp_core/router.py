@@ -20,7 +20,7 @@ from .ids import PortID, check_node_id, check_port_id, node_of, split_port
 from .life import Life
 from .monitor import Guard, Watch
 from .node_events import NodeCallback, NodeWatch
-from .ports import REASON_BYTES, Handler, Kill, Port, ResourceGuard, releaser
+from .ports import REASON_BYTES, Handler, Kill, Port, ResourceGuard, release_all, releaser
 from .reason import Reason, no_such_port
 from .spawner import REQUEST as SPAWN
 from .wire import pack, unpack
@@ -333,11 +333,7 @@ class Router(Life):
             local.add_resource(guard)
             return guard
 
-        def release(reason: Reason) -> None:
-            for resource in reversed(resources):
-                self.call_in(None, releaser(resource))
-
-        return self.watch(port, release)
+        return self.watch(port, lambda reason: release_all(self, resources))
 
     def mon_nodes(self, callback: NodeCallback, /) -> Guard:
         """Call ``callback(node_id, is_up, reason)`` whenever a link comes up or is lost."""
