@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -113,6 +114,37 @@ def checks() -> str:
     )
 
 
+FAULTS = {
+    "aemp_network": (
+        "network.SimulatedNetwork",
+        "partition heal reset drop half_open corrupt shape",
+    ),
+    "node": ("simulated_node.SimulatedNode", "crash"),
+    "process": ("world.Process", "kill power_off stall jump"),
+}
+
+
+def faults() -> str:
+    """The faults that a test can bring about, and what each does."""
+    rows = []
+    for owner, (place, names) in FAULTS.items():
+        module, name = place.split(".")
+        kind = getattr(importlib.import_module(f"aemp_core.testing.{module}"), name)
+        for verb in names.split():
+            method = getattr(kind, verb)
+            signature = inspect.signature(method)
+            given = [_argument(each) for each in list(signature.parameters.values())[1:]]
+            rows.append([f"`{owner}.{verb}({', '.join(given)})`", _first_line(method)])
+    return _rows("fault | what happens", rows)
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return f"**{parameter.name}"
+    default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+    return parameter.name + default
+
+
 #: Where a limit is, what it counts, and what happens there.
 LIMITS = [
     ("run_queue.SLICE_ITEMS", "", "items handled before the loop gets its turn"),
@@ -130,7 +162,11 @@ LIMITS = [
     ("wire.MAX_LINE", "B", "line of a handshake: the connection ends"),
     ("stream.HANDSHAKE_SECONDS", "s", "from connecting to both proofs: the connection ends"),
     ("stream.EARLY_BYTES", "B", "received before the link is started: reading pauses"),
-    ("lobby.TOTAL_LIMIT", "connections", "not authenticated: a random one is ended"),
+    (
+        "lobby.TOTAL_LIMIT",
+        "connections",
+        "not authenticated: a random one of the older half is ended",
+    ),
     ("lobby.SOURCE_LIMIT", "connections", "not authenticated, of one source: the same"),
     ("lobby.LOCAL_LIMIT", "connections", "not authenticated, of this machine: the same"),
     ("rendezvous.CANDIDATE_LIMIT", "connections", "for one node ID: the oldest is ended"),
@@ -174,7 +210,8 @@ def _quantity(value: float, unit: str) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    table.__name__: table for table in (checks, greeting, limits, modules, requests, transitions)
+    table.__name__: table
+    for table in (checks, faults, greeting, limits, modules, requests, transitions)
 }
 
 

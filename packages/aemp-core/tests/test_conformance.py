@@ -265,7 +265,7 @@ def a_closing_listener_takes_links_along(patch: pytest.MonkeyPatch) -> None:
 
 @fault
 def the_second_to_bind_wins(patch: pytest.MonkeyPatch) -> None:
-    def bind(self: Any, name: str, factory: Any) -> None:
+    def bind(self: Any, name: str, factory: Any, owner: str = "") -> None:
         self._names[name] = factory
 
     patch.setattr(memory.MemoryNetwork, "bind", bind)

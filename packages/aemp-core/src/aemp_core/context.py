@@ -82,9 +82,19 @@ def opened(node: Node) -> None:
 
 def closed(node: Node) -> None:
     """Note that `node` is open no more."""
-    nodes = _open.get(node.loop, [])
+    nodes = nodes_on(node.loop)
     if node in nodes:
         nodes.remove(node)
+
+
+def nodes_on(loop: asyncio.AbstractEventLoop) -> list[Node]:
+    """The nodes that are open on a loop, the newest last."""
+    return _open.get(loop, [])
+
+
+def forget(loop: asyncio.AbstractEventLoop) -> None:
+    """Drop what is known of a loop that ended with nodes open on it."""
+    _open.pop(loop, None)
 
 
 def find_node() -> Node | None:
@@ -95,7 +105,7 @@ def find_node() -> Node | None:
     node = _node.get()
     if node is not None and not node.closed:
         return node
-    nodes = _open.get(asyncio.get_running_loop())
+    nodes = nodes_on(asyncio.get_running_loop())
     if not nodes:
         return None
     if len(nodes) > 1:

@@ -31,8 +31,10 @@ ATTEMPT_SECONDS = 20.0
 FIRST_PAUSE = 0.1
 #: Pause before a seed is asked again that says it is a node there is a link to.
 LINKED_PAUSE = 60.0
-#: Redials after a loss are spread over so many seconds.
+#: Redials after a loss are spread over so many seconds,
 JITTER_SECONDS = 0.25
+#: and what is dialled for within so many seconds of a loss is one: others lost that node, too.
+REDIAL_SECONDS = 1.0
 #: Addresses kept per node ID.
 ADDRESS_LIMIT = 16
 
@@ -57,6 +59,7 @@ class Dialler:
         self._addresses: dict[str, dict[str, None]] = {}
         self._attempts: dict[str, dict[str, asyncio.Task[None]]] = {}
         self._failures: dict[str, str] = {}
+        self._losses: dict[str, float] = {}  # when nodes were lost, oldest first
 
     def start(self) -> None:
         """Begin with the seeds."""
@@ -106,7 +109,10 @@ class Dialler:
 
     def changed(self, node_id: str, up: bool) -> None:
         """A link came up or was lost: a lost seed is dialled again."""
+        self._losses.pop(node_id, None)
+        self._forget_losses()
         if not up:
+            self._losses[node_id] = self._node.loop.time()
             for seed in self._seeds:
                 if node_id in (seed.node_id, seed.claimed):
                     seed.hurry.set()
@@ -119,7 +125,8 @@ class Dialler:
 
     async def _reach(self, peer: Peer, address: str) -> None:
         pause = FIRST_PAUSE
-        if peer.lost_before:
+        self._forget_losses()
+        if peer.id in self._losses:
             await asyncio.sleep(self._node.random.uniform(0, JITTER_SECONDS))
         while peer.dialling:
             try:
@@ -134,6 +141,14 @@ class Dialler:
                     self._failures[peer.id] = f"{address} greeted as {candidate.peer.id}"
                     candidate.close(f"dialled for {peer.id}")
             pause = await self._pause(pause)
+
+    def _forget_losses(self) -> None:
+        earliest = self._node.loop.time() - REDIAL_SECONDS
+        while self._losses:
+            oldest = next(iter(self._losses))
+            if self._losses[oldest] >= earliest:
+                break
+            del self._losses[oldest]
 
     # -- seeds -------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The lobby: where accepted connections wait until they have proved themselves.
 
 Anyone may connect, so what strangers can cost is capped: so many connections in total, so many
-of one source. When there is no room a random one is put out, never the newcomer: a flood then
+of one source. When there is no room a random one of the older half is put out: a flood then
 pushes out mostly itself, and an honest node that comes again gets through.
 
 A `Door` is one listener's way in: it counts its connections in the lobby of its node, and ends
@@ -73,7 +73,8 @@ class Lobby:
 
     def _evict(self, among: dict[Stream, None], entropy: Callable[[int], bytes], why: str) -> None:
         chance = int.from_bytes(entropy(8), "big")
-        victim = list(among)[chance % len(among)]
+        # One of the older half: an honest handshake is over before it gets there.
+        victim = list(among)[chance % max(1, len(among) // 2)]
         refusals.warn(
             victim.loop,
             "lobby",

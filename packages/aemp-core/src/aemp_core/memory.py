@@ -49,8 +49,17 @@ class MemoryNetwork:
         """Make this the network of `loop`, for nodes that start afterwards."""
         _networks[loop] = self
 
-    def bind(self, name: str, factory: Callable[[], asyncio.Protocol]) -> None:
-        """Give connections to `name` protocols of `factory`; `TransportError` if it is taken."""
+    @staticmethod
+    def forget(loop: asyncio.AbstractEventLoop) -> None:
+        """Have `loop` belong to no network."""
+        _networks.pop(loop, None)
+
+    def bind(self, name: str, factory: Callable[[], asyncio.Protocol], owner: str = "") -> None:
+        """Give connections to `name` protocols of `factory`; `TransportError` if it is taken.
+
+        Args:
+            owner: the ID of the node that listens.
+        """
         if name in self._names:
             raise TransportError(
                 f"{SCHEME}{name} is bound already on this loop: close that listener first, "
@@ -61,6 +70,12 @@ class MemoryNetwork:
     def release(self, name: str) -> None:
         """Take `name` back."""
         self._names.pop(name, None)
+
+    async def reach(self, name: str, label: str) -> None:
+        """Return when a connection of `label` to `name` could be made: here at once.
+
+        Raises `TransportError` if there is no way there.
+        """
 
     def connect(
         self, loop: asyncio.AbstractEventLoop, name: str, dialler: Stream, label: str
@@ -130,13 +145,14 @@ class MemoryTransport:
             _locate_dialler,
             connections(self._node, "accept", self._secret(network)),
         )
-        network.bind(name, door)
+        network.bind(name, door, self._node.id)
         return MemoryListener(network, name, door)
 
     async def dial(self, address: str, /) -> Stream:
         """See `Transport`."""
         name = _name(address)
         network = MemoryNetwork.of(self._node.loop)
+        await network.reach(name, self._node.id)
         stream = Stream(
             self._node.loop,
             _locate_listener,

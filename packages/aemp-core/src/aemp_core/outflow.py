@@ -14,6 +14,8 @@ __all__ = ["WRITE_BYTES", "Outflow"]
 
 #: Bytes handed to the transport in one write, unless a single frame is longer.
 WRITE_BYTES = 1_048_576
+#: So many frames that wait are joined: each small one would take more memory than its bytes.
+JOIN_FRAMES = 256
 
 
 class Outflow(asyncio.Protocol):
@@ -25,7 +27,7 @@ class Outflow(asyncio.Protocol):
             of them (`_base`) is looked up by `measure` only.
     """
 
-    __slots__ = ("_base", "_choked", "_frames", "_transport", "buffered", "loop")
+    __slots__ = ("_base", "_choked", "_frames", "_joined", "_transport", "buffered", "loop")
 
     _transport: asyncio.Transport
 
@@ -34,6 +36,7 @@ class Outflow(asyncio.Protocol):
         self.buffered = 0
         self._base = 0
         self._frames: list[bytes] = []
+        self._joined = 0  # how many of them, from the first, are pieces joined
         self._choked = False
 
     def _put(self, frame: bytes) -> None:
@@ -50,15 +53,29 @@ class Outflow(asyncio.Protocol):
 
     def _drop_frames(self) -> None:
         self._frames.clear()
-        self.buffered = self._base = 0
+        self.buffered = self._base = self._joined = 0
 
     def measure(self) -> int:
         """See `Link`."""
+        if len(self._frames) - self._joined >= JOIN_FRAMES:
+            self._join()
         if self._choked and self.buffered:
             here = self.buffered - self._base
             self._base = self._transport.get_write_buffer_size()
             self.buffered = self._base + here
         return self.buffered
+
+    def _join(self) -> None:
+        """Have what waits in few pieces, so that it takes little more memory than its bytes."""
+        frames, start, size = self._frames, self._joined, 0
+        pieces = []
+        for end in range(start + 1, len(frames) + 1):
+            size += len(frames[end - 1])
+            if size >= WRITE_BYTES or end == len(frames):
+                pieces.append(b"".join(frames[start:end]))
+                start, size = end, 0
+        frames[self._joined :] = pieces
+        self._joined = len(frames)
 
     def _flush(self) -> None:
         frames = self._frames
@@ -70,7 +87,7 @@ class Outflow(asyncio.Protocol):
         if here <= WRITE_BYTES:
             data = b"".join(frames)
             frames.clear()
-            here = 0
+            here = self._joined = 0
             transport.write(data)
         else:
             while frames and not self._choked:
@@ -80,6 +97,7 @@ class Outflow(asyncio.Protocol):
                     count += 1
                 data = b"".join(frames[:count])
                 del frames[:count]
+                self._joined = max(0, self._joined - count)
                 here -= size
                 transport.write(data)
         self._base = transport.get_write_buffer_size() if self._choked else 0

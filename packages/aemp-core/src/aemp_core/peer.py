@@ -34,6 +34,8 @@ __all__ = ["Peer", "Target"]
 STRIDE = 32
 #: All peers together may buffer this many times `send_limit`.
 TOTAL = 8
+#: What a message that waits for a link takes beside its bytes, and counts for.
+QUEUED_BYTES = 200
 
 
 class Target:
@@ -77,7 +79,7 @@ class Peer:
 
     __slots__ = (
         "_allowance", "_deadline", "_queue", "_queued_bytes", "_ready", "_room",
-        "cuts", "dialling", "id", "lost_before", "node", "received", "sent", "session", "targets",
+        "cuts", "dialling", "id", "node", "received", "sent", "session", "targets",
     )  # fmt: skip
 
     def __init__(self, node: Node, id: str) -> None:
@@ -85,7 +87,6 @@ class Peer:
         self.id = id
         self.session: Session | None = None
         self.dialling = False
-        self.lost_before = False
         self.targets: dict[str, Target] = {}
         self.cuts: dict[str, Target] = {}
         self.sent = 0
@@ -121,7 +122,7 @@ class Peer:
             )
         session = self.session
         if session is None:
-            if self._may_pass(about, len(packed)):
+            if self._may_pass(about, len(packed) + QUEUED_BYTES):
                 self._enqueue(about, packed)
             return
         frame = session.link.encode(packed)
@@ -189,7 +190,7 @@ class Peer:
 
     def _enqueue(self, about: str | None, packed: bytes) -> None:
         self._queue.append((about, packed))
-        self._queued_bytes += len(packed)
+        self._queued_bytes += len(packed) + QUEUED_BYTES
         self.want()
 
     # -- flow --------------------------------------------------------------------------------
@@ -240,6 +241,8 @@ class Peer:
         """`link` is the peer's link from now on: queue to the link, state, event, in one step."""
         if self.session is not None:
             self.lose((reasons.TRANSPORT_ERROR, f"replaced by a new link to {self.id}"))
+            # With nothing else worth remembering that has made the node forget us.
+            self.node.peers[self.id] = self
         if self.dialling:
             self._end_dialling()
         queue, self._queue, self._queued_bytes = self._queue, deque(), 0
@@ -283,7 +286,6 @@ class Peer:
                 self.cuts[name] = target
                 queue.put(target, reason)
         if session is not None:
-            self.lost_before = True
             self.node.pulse.discard(session)
             session.end(reasons.describe(reason))
             self.node.released(session)

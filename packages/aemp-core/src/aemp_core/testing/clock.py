@@ -18,7 +18,7 @@ import math
 import sys
 import threading
 from asyncio import base_events
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from typing import Any, NoReturn, TypeVar
 
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 #: Turns of the loop without any time passing, after which something must be spinning.
 MAX_TURNS = 100_000
+#: Seconds for which tasks that were cancelled at the end of a run are waited for.
+STUBBORN_SECONDS = 3_600.0
 
 
 class Deadlock(RuntimeError):
@@ -86,7 +88,8 @@ class VirtualClockLoop(base_events.BaseEventLoop):
         """Wait, as a selector does: here, set the clock to the next timer. No I/O exists."""
         if timeout is None:
             raise Deadlock(
-                f"nothing is ready, no timer is set: nothing will ever happen. {self._waiting()}"
+                "nothing is ready, no timer is set: nothing will ever happen. "
+                f"{self.describe_waiting()}"
             )
         if timeout > 0:
             # Exactly its time: adding `timeout` might fall short by a rounding error.
@@ -98,15 +101,16 @@ class VirtualClockLoop(base_events.BaseEventLoop):
                 self._turns = 0
                 raise Deadlock(
                     f"{MAX_TURNS} turns of the loop passed in no time: something keeps calling "
-                    f"call_soon or sleep(0). {self._waiting()}"
+                    f"call_soon or sleep(0). {self.describe_waiting()}"
                 )
         return []
 
     def _process_events(self, events: list[Any]) -> None:
         """No I/O, no events."""
 
-    def _waiting(self) -> str:
-        tasks = sorted(asyncio.all_tasks(self), key=lambda task: task.get_name())
+    def describe_waiting(self) -> str:
+        """The tasks of this loop and where each waits, for the text of an error."""
+        tasks = in_order(asyncio.all_tasks(self))
         if not tasks:
             return "No task is pending."
         return "Pending tasks:" + "".join(f"\n  {_place(task)}" for task in tasks)
@@ -140,14 +144,17 @@ class VirtualClockLoop(base_events.BaseEventLoop):
 
     def _end(self) -> None:
         try:
-            tasks = asyncio.all_tasks(self)
+            tasks = in_order(asyncio.all_tasks(self))
             for task in tasks:
                 task.cancel()
             if tasks:
-                self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+                self.run_until_complete(asyncio.wait(tasks, timeout=STUBBORN_SECONDS))
+            for task in tasks:
+                if task.done() and not task.cancelled():
+                    task.exception()  # seen: what ended `main` is of more interest
             self.run_until_complete(self.shutdown_asyncgens())
         except Deadlock:
-            pass  # a task that cannot even be cancelled: what ended `main` is of more interest
+            pass  # a task that cannot even be cancelled
         finally:
             self.close()
 
@@ -202,13 +209,22 @@ def _as_exception(context: dict[str, Any]) -> Exception:
     return RuntimeError(f"{context.get('message')}: {error!r}")
 
 
+def in_order(tasks: Iterable[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
+    """Tasks in the order in which they were made, those with names of their own by these."""
+    return sorted(tasks, key=lambda task: (len(task.get_name()), task.get_name()))
+
+
 def _place(task: asyncio.Task[Any]) -> str:
-    """Name of a task, and where it waits."""
-    stack = task.get_stack(limit=1)
-    if not stack:
-        return task.get_name()
-    code = stack[-1].f_code
-    return f"{task.get_name()} in {code.co_name} ({code.co_filename}:{stack[-1].f_lineno})"
+    """Name of a task, and where it waits: who called whom, the innermost last."""
+    places = []
+    waiting: Any = task.get_coro()
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "ag_frame", None)
+        if frame is not None:
+            code = frame.f_code
+            places.append(f"{code.co_name} ({code.co_filename}:{frame.f_lineno})")
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+    return f"{task.get_name()} in {', '.join(places)}" if places else task.get_name()
 
 
 def virtual_clock(test: Callable[..., Coroutine[Any, Any, T]], /) -> Callable[..., T]:

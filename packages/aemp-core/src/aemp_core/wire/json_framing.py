@@ -77,6 +77,8 @@ class JsonDecoder:
         messages, flaw = sift(batch, closely=self._escaped)
         if flaw or fault:
             self.error = RemoteProtocolError(flaw or fault)
+            self._text.clear()
+            self._open.clear()
         return messages
 
     def _read(self, data: bytes, batch: list[Any]) -> bytes:

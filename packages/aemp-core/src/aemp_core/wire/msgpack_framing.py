@@ -55,6 +55,7 @@ class MsgpackDecoder:
         self._limit = limit
         self._fast_limit = max(min(limit // 4, LONG_FRAME), 1)
         self._stride = max(self._fast_limit // 2, 1)
+        self._unpacker: Any
         self._start_fast()
 
     def decode(self, data: bytes) -> list[list[Any]]:
@@ -74,6 +75,8 @@ class MsgpackDecoder:
         messages, flaw = sift(batch)
         if flaw or fault:
             self.error = RemoteProtocolError(flaw or fault)
+            self._trail.clear()
+            self._unpacker = None
         return messages
 
     def _read(self, data: bytes, batch: list[Any]) -> None:

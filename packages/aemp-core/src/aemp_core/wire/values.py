@@ -99,7 +99,7 @@ def sift(batch: list[Any], /, *, closely: bool = False) -> tuple[list[list[Any]]
         if message:
             if type(message[0]) is not str:
                 return good, f"a message begins with a str, not {type(message[0]).__name__}"
-            if closely or not _are_plain(message, MAX_DEPTH):
+            if not _are_plain(message, MAX_DEPTH) or (closely and not _packs(message)):
                 flaw = _find_flaw(message)
                 if flaw:
                     return good, f"{flaw.path}: {flaw.problem}"
@@ -138,10 +138,23 @@ def _simplify(value: Any) -> Any:
     return value
 
 
+def _packs(message: list[Any]) -> bool:
+    """Whether plain `message` can be packed: its ints fit, no text holds a lone surrogate."""
+    try:
+        _pack(message)
+    except (OverflowError, UnicodeEncodeError):  # the packer is empty again
+        return False
+    return True
+
+
 class _Flaw(NamedTuple):
     path: str
     problem: str
     remedy: str
+
+    def inside(self, key: object) -> _Flaw:
+        """The flaw as seen from the container that holds it at `key`."""
+        return self._replace(path=f"[{key!r}]{self.path}")
 
 
 def _refuse_unplain(message: Sequence[Any]) -> None:
@@ -150,40 +163,50 @@ def _refuse_unplain(message: Sequence[Any]) -> None:
         raise UnsendableError(f"{flaw.path}: {flaw.problem}; {flaw.remedy}")
 
 
-def _find_flaw(value: Any, path: str = "message", depth: int = MAX_DEPTH) -> _Flaw | None:
-    """The first value inside `value` that is not plain; `depth` more layers may be there."""
+def _find_flaw(message: Sequence[Any]) -> _Flaw | None:
+    """The first value inside `message` that is not plain."""
+    flaw = _search(message, MAX_DEPTH)
+    if flaw is None:
+        return None
+    path = f"message{flaw.path}"
+    if len(path) > _LONG_PATH:  # a peer chose it, perhaps
+        path = f"{path[: _LONG_PATH // 2]}...{path[-_LONG_PATH // 2 :]}"
+    return flaw._replace(path=path)
+
+
+def _search(value: Any, depth: int) -> _Flaw | None:
+    """The first flaw in `value`; `depth` layers may be there. Its path is made on the way back."""
     if value is None or isinstance(value, (bool, bytes)):
         return None
     if isinstance(value, int):
         if MIN_INT <= value <= MAX_INT:
             return None
         size = f"an int of {value.bit_length()} bits"
-        return _Flaw(path, f"{size} is outside -2**63..2**64-1", "send it as str")
+        return _Flaw("", f"{size} is outside -2**63..2**64-1", "send it as str")
     if isinstance(value, float):
         if isfinite(value):
             return None
-        return _Flaw(path, f"{value!r} is not a finite float", "send None instead")
+        return _Flaw("", f"{value!r} is not a finite float", "send None instead")
     if isinstance(value, str):
-        return _find_surrogate(value, path)
+        return _find_surrogate(value, "")
     if isinstance(value, (list, tuple, dict)) and not isinstance(value, msgpack.ExtType):
         if not depth:
-            return _Flaw(
-                path[:_LONG_PATH] + "...", f"nested more than {MAX_DEPTH} deep", "flatten it"
-            )
+            return _Flaw("", f"nested more than {MAX_DEPTH} deep", "flatten it")
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in pairs:
-            flaw = None
             if isinstance(value, dict):
                 if not isinstance(key, str):
-                    problem = f"the key {key!r} is no str"
-                    return _Flaw(path, problem, "send str keys, or a list of pairs")
-                flaw = _find_surrogate(key, f"{path}, a key")
-            flaw = flaw or _find_flaw(item, f"{path}[{key!r}]", depth - 1)
+                    problem = f"the key {key!r:.100} is no str"
+                    return _Flaw("", problem, "send str keys, or a list of pairs")
+                flaw = _find_surrogate(key, ", a key")
+                if flaw:
+                    return flaw
+            flaw = _search(item, depth - 1)
             if flaw:
-                return flaw
+                return flaw.inside(key)
         return None
     name = type(value).__name__
-    return _Flaw(path, f"{name} is not a plain value", _remedy(name))
+    return _Flaw("", f"{name} is not a plain value", _remedy(name))
 
 
 def _find_surrogate(text: str, path: str) -> _Flaw | None:

@@ -1,0 +1,130 @@
+"""The command that simulates: ``python -m aemp_core.testing.simulate --seeds 1000``.
+
+Runs seed after seed, on all processors, and ends with the figures. A seed that fails is printed
+with its faults shrunk to the few that matter, and with the command that replays just these.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import click
+
+from .faults import Plan, draw
+from .simulation import Verdict, reduce, simulate
+
+__all__ = ["main"]
+
+#: Seeds given to a worker at a time.
+PORTION = 10
+#: Failing seeds that are shrunk; it takes many runs each.
+SHRUNK = 5
+
+
+@click.command(help="Simulate networks under random faults, and judge whether promises were held.")
+@click.option("--seeds", default=100, show_default=True, help="How many seeds.")
+@click.option("--first", default=0, show_default=True, help="The first seed.")
+@click.option("--fresh", default=0, help="So many random seeds more.")
+@click.option("--seed", type=int, help="This seed alone, with everything that happened.")
+@click.option("--only", help="With --seed: these faults of its schedule only, as 0,3,7.")
+@click.option("--digest", is_flag=True, help="With --seed: print the digest of its history only.")
+@click.option("--jobs", default=0, help="Processes at a time.  [default: one per processor]")
+@click.option("--figures", type=click.Path(path_type=Path), help="Write the figures here as JSON.")
+def main(
+    seeds: int, first: int, fresh: int, seed: int | None, only: str | None, digest: bool,
+    jobs: int, figures: Path | None,
+) -> None:  # fmt: skip
+    """See the help text."""
+    if seed is not None:
+        sys.exit(_one(seed, only, digest))
+    chosen = [*range(first, first + seeds), *(random.SystemRandom().sample(range(2**40), fresh))]
+    began = time.monotonic()
+    total, failed = _many(chosen, jobs or os.cpu_count() or 1)
+    total["seconds"] = round(time.monotonic() - began)
+    total["violations"] = len(failed)
+    click.echo(", ".join(f"{count:,} {what}" for what, count in total.items()))
+    if figures is not None:
+        figures.write_text(json.dumps({**total, "failed": failed}) + "\n")
+    for each in failed[:SHRUNK]:
+        _explain(simulate(each))
+    if len(failed) > SHRUNK:
+        click.echo(f"and {', '.join(map(str, failed[SHRUNK:]))} fail, too")
+    sys.exit(bool(failed))
+
+
+def _one(seed: int, only: str | None, digest: bool) -> int:
+    plan = draw(seed)
+    if only is not None:
+        plan = plan.with_faults([plan.faults[int(place)] for place in only.split(",") if place])
+    verdict = simulate(plan)
+    if digest:
+        click.echo(verdict.history.digest())
+    else:
+        click.echo(str(verdict))
+        click.echo(f"digest {verdict.history.digest()}")
+        click.echo("every promise was held" if verdict.holds else "NOT HELD")
+    return not verdict.holds
+
+
+def _many(seeds: list[int], jobs: int) -> tuple[Counter[str], list[int]]:
+    portions = [seeds[place : place + PORTION] for place in range(0, len(seeds), PORTION)]
+    total: Counter[str] = Counter()
+    failed: list[int] = []
+    with ProcessPoolExecutor(jobs) as pool:
+        for done in as_completed([pool.submit(run, portion) for portion in portions]):
+            counts, failures = done.result()
+            total.update(counts)
+            for seed, text in failures:
+                click.echo(f"seed {seed}: {text}")
+                failed.append(seed)
+    return total, sorted(failed)
+
+
+def run(seeds: Iterable[int]) -> tuple[Counter[str], list[tuple[int, str]]]:
+    """Simulate some seeds: figures, and of each that fails the first line of why."""
+    total: Counter[str] = Counter()
+    failures = []
+    for seed in seeds:
+        verdict = simulate(seed)
+        figures = verdict.figures()
+        total.update(
+            seeds=1,
+            nodes=figures["start"],
+            faults=figures["fault"],
+            messages=figures["sent"],
+            arrived=figures["arrived"],
+            monitors=figures["watch"],
+            fired=figures["fired"],
+            calls=figures["cal"],
+        )
+        if not verdict.holds:
+            failures.append((seed, verdict.error or str(verdict.violations[0])))
+    return total, failures
+
+
+def _explain(verdict: Verdict) -> None:
+    reduced = reduce(verdict)
+    kept = ",".join(str(place) for place in _places(verdict.plan, reduced.plan))
+    command = f"python -m aemp_core.testing.simulate --seed {verdict.plan.seed} --only {kept!r}"
+    click.echo(f"\nSeed {verdict.plan.seed}, with the faults that matter:\n{reduced}")
+    click.echo(f"Replay it: {command}")
+
+
+def _places(plan: Plan, part: Plan) -> list[int]:
+    """Which faults of a plan a part of it has."""
+    places: list[int] = []
+    for fault in part.faults:
+        places.append(plan.faults.index(fault, places[-1] + 1 if places else 0))
+    return places
+
+
+if __name__ == "__main__":
+    main()
