@@ -236,3 +236,18 @@ async def test_calls_as_module_functions_in_a_port():
         a.snd(a.port(handler), "ab")
         await settle()
         assert probe.got == [("abab",)]
+
+
+@virtual_clock
+async def test_answers_after_the_first_are_ignored(caplog):
+    """Also one that comes in the same moment: the call has ended, its reply port not yet."""
+    async with nodes("a", "b") as (a, b):
+
+        def twice(*message):
+            b.snd(message[-1], 1)
+            b.snd(message[-1], 2)
+
+        for caller in (a, b):
+            assert await caller.cal(b.port(twice), "question") == (1,)
+            await settle()
+        assert not caplog.records

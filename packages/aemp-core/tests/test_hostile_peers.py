@@ -440,3 +440,20 @@ async def test_an_unproved_greeting_does_not_take_away_a_learnt_address():
         network.release("carol")
         async with mp.Node("carol", secret=SECRET, binds=["memory://carol"]):
             await alice.up("carol")
+
+
+@virtual_clock
+async def test_a_peer_without_incarnation_cannot_take_over_a_port_it_spawned():
+    """Its names are its own choice, and each is good for one port."""
+    network = Network.here()
+    async with nodes("alice", heartbeat=FOREVER) as (alice,):
+        zed = await proved(network, "alice", "zed", incarnation=None)
+        answer_time(zed)
+        await settle()
+        request(zed, SPAWN, "worker", "hostile:good")
+        await settle()
+        request(zed, SPAWN, "worker", "hostile:evil")
+        await settle()
+        alice.snd("alice#worker", "hello")
+        await settle()
+        assert arrived == {"good": [("hello",)], "evil": []}

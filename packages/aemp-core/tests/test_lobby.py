@@ -20,9 +20,9 @@ from aemp_core.testing import StandIn, virtual_clock
 class House:
     """A node with two listeners that take connections from whatever source a test names."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_draw: int = 0) -> None:
         self.loop = asyncio.get_running_loop()
-        draws = itertools.count()
+        draws = itertools.count(first_draw)
         self.node = StandIn("house", secret=SECRET)
         # Evictions take the connections in turn, so that a test can tell which.
         entropy = self.node.entropy
@@ -47,8 +47,8 @@ class House:
         end.open()
         return script
 
-    async def join(self, name: str, source: str) -> Stream:
-        """An honest node dials and proves itself."""
+    async def join(self, name: str, source: str, *, wanted: bool = True) -> Stream:
+        """An honest node dials and proves itself, and gets a proof if it is `wanted`."""
         node = StandIn(name, secret=SECRET)
         origin = Origin("test://house", "house")
         stream = Stream(self.loop, lambda _: origin, connections(node, "dial", SECRET))
@@ -57,8 +57,10 @@ class House:
         far.open()
         await stream.greeted()
         stream.confirm()
-        self.candidates[-1].confirm()
-        await stream.proved()
+        await self.candidates[-1].proved()
+        if wanted:
+            self.candidates[-1].confirm()
+            await stream.proved()
         return stream
 
     def __len__(self) -> int:
@@ -144,3 +146,38 @@ async def test_a_closed_door_lets_nobody_in() -> None:
     assert len(house) == 0
     with pytest.raises(TransportError):
         await house.join("alice", "home")
+
+
+@virtual_clock
+async def test_who_proved_themselves_and_waits_takes_no_place() -> None:
+    """A connection that is held, for as long as there is another link, is no stranger's."""
+    house = House()
+    stream = await house.join("alice", "home", wanted=False)
+    assert len(house) == 0
+    for number in range(2 * TOTAL_LIMIT):
+        house.connect(f"bot {number}")
+    await asyncio.sleep(0.001)
+    assert not stream._gone.done()
+
+
+@virtual_clock
+async def test_who_is_put_out_is_drawn() -> None:
+    """Not the one that has waited longest: that would be the honest one, after so many bots."""
+    house = House(first_draw=7)
+    scripts = [house.connect("mallory") for _ in range(SOURCE_LIMIT + 1)]
+    await asyncio.sleep(0.001)
+    assert [number for number, script in enumerate(scripts) if script.ended] == [7]
+
+
+@virtual_clock
+async def test_who_has_just_come_is_not_put_out() -> None:
+    """An honest handshake takes milliseconds, even on a node that strangers keep busy."""
+    house = House(first_draw=SOURCE_LIMIT - 1)
+    for _ in range(SOURCE_LIMIT):
+        house.connect("mallory")
+    await asyncio.sleep(0.001)
+    newest = house.connect("mallory")
+    for _ in range(SOURCE_LIMIT // 4):
+        house.connect("mallory")
+    await asyncio.sleep(0.001)
+    assert not newest.ended

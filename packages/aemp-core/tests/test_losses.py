@@ -394,3 +394,32 @@ async def test_heartbeats_are_not_counted_as_the_beginning_of_a_message():
         assert network.between("a", "b")
         await asyncio.sleep(600)
         assert a.peers["b"].session.begun == b.peers["a"].session.begun == 0
+
+
+# -- redials -------------------------------------------------------------------------------------
+
+
+@virtual_clock
+async def test_a_redial_is_jittered_also_when_a_monitor_sets_itself_again():
+    """Many nodes may have lost that node in the same moment, and watch it again in the callback."""
+    network = Network.here()
+    alice, bob = await pair({})
+    await meet(alice, bob)
+    loop = asyncio.get_running_loop()
+    lost, dialled = [], []
+
+    def fired(reason):
+        lost.append(loop.time())
+        alice.mon("bob", fired)
+
+    alice.mon("bob", fired)
+    connect = network.connect
+    network.connect = lambda *args: (dialled.append(loop.time()), connect(*args))
+    for _ in range(6):
+        network.reset("alice", "bob")
+        await asyncio.sleep(5)
+    pauses = [dial - loss for loss, dial in zip(lost, dialled, strict=True)]
+    assert len(pauses) == 6
+    assert max(pauses) > 0.05
+    assert max(pauses) <= 0.25
+    await close(alice, bob)

@@ -49,6 +49,30 @@ async def test_bounded_memory_for_an_absent_peer(watched):
             assert str(MIB) in reasons[0][1]
 
 
+@pytest.mark.parametrize("absent", [True, False])
+@virtual_clock
+async def test_bounded_memory_for_small_messages(absent):
+    """However small they are: what is kept of each is not many times its bytes."""
+    network = Network.here()
+    async with nodes("a", "b", send_limit=4 * MIB) as (a, b):
+        port = "absent#port" if absent else b.port()
+        await settle()
+        network.silence("a", "b")
+        reasons = []
+        a.mon(port, reasons.append)
+        gc.collect()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        while not reasons:
+            for _ in range(500):
+                a.snd(port, "x")
+            await asyncio.sleep(0)
+            most = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        assert reasons[0][0] == "send_limit"
+        assert most < 1.2 * 4 * MIB
+
+
 @virtual_clock
 async def test_bounded_memory_for_a_stopped_peer():
     network = Network.here()
@@ -383,6 +407,30 @@ async def test_bounded_spawns_of_one_node():
         a.mon(port, refused.append)
         await settle()
         assert refused == []
+
+
+@virtual_clock
+async def test_bounded_room_is_given_back_by_what_was_handled():
+    """A port that keeps up lives on, however many messages it handles, and however."""
+    async with nodes("a", mailbox_limit=100) as (a,):
+        done = []
+
+        async def slow(number):
+            await asyncio.sleep(0.001)
+            done.append(number)
+
+        async def reader():
+            async for (number,) in mp.messages():
+                await slow(number)
+
+        for port in (a.port(slow), a.port_async(reader)):
+            done.clear()
+            await settle()
+            for _ in range(5):
+                for number in range(60):
+                    a.snd(port, number)
+                await settle(1)
+            assert done == [*range(60)] * 5
 
 
 @mp.exposed(name="bounded:idle")

@@ -163,3 +163,21 @@ async def test_deferred_slices_let_the_loop_breathe():
             turns += 1
             assert len(done) - before <= 2 * 256
         assert turns >= 10_000 // (2 * 256)
+
+
+@virtual_clock
+async def test_deferred_death_of_a_port_that_kills_itself(calls):
+    """It is dead when its handler returns: until then it takes handlers, and can be watched."""
+    async with nodes("a") as (a,):
+
+        def handler():
+            a.kil(port, "enough")
+            a.rcv(port, never=calls.append)
+            a.mon(port, calls.append)
+            calls.append("still here")
+
+        port = a.port(handler)
+        a.snd(port)
+        a.snd(port, "never")
+        await settle()
+        assert calls == ["still here", ("enough",)]

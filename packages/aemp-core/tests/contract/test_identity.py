@@ -187,3 +187,15 @@ async def test_identity_a_reply_port_of_a_finished_call_is_gone():
         assert replies[0] != replies[1]
         b.snd(replies[1], "right")
         assert await second == ("right",)
+
+
+@pytest.mark.parametrize(("here", "there"), [("a", "b"), ("b", "a")])
+@virtual_clock
+async def test_identity_an_earlier_life_gets_no_proof_of_us(here, there):
+    """It is closed when it has greeted, whether it would have proved itself or not."""
+    network = Network.here()
+    async with nodes(here, there):
+        ghost = SkilledClient(there, incarnation="0" * 14).join(network, here)
+        await settle()
+        assert ghost.ended
+        assert len(ghost.lines) == 2, "our greeting and nonce, and no proof"

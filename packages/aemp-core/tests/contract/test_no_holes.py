@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from core_kit import Network, Probe, acquaint, crash, is_prefix, nodes, settle
+from core_kit import Log, Network, Probe, acquaint, crash, is_prefix, nodes, settle
 
 import aemp_core as mp
 from aemp_core.testing.clock import virtual_clock
@@ -337,3 +337,63 @@ async def test_no_holes_in_what_an_async_port_receives():
         await settle(20)
         sender.check(seen)
         assert sender.reasons and seen[-1] == sender.number - 1
+
+
+@virtual_clock
+async def test_no_holes_when_there_is_room_again_before_the_notice_of_the_send_limit():
+    """A busy run queue delays the notice; the link takes what waited, and nothing slips by."""
+    network = Network.here()
+    async with nodes("a", "b", send_limit=200_000) as (a, b):
+        probe = Probe(b)
+        reasons = []
+        a.mon(probe.port, reasons.append)
+        await settle()
+        network.silence("a", "b")
+        busy = a.port(lambda *_: None)
+        for _ in range(20_000):
+            a.snd(busy, "work")
+        for number in range(400):
+            a.snd(probe.port, number, "x" * 1_000)
+        network.heal()
+        turns = 0
+        while not reasons:
+            number += 1
+            turns += 1
+            a.snd(probe.port, number)
+            await asyncio.sleep(0)
+        await settle(5)
+        assert [reason[0] for reason in reasons] == ["send_limit"]
+        assert turns > 20, "enough for the link to take what waited"
+        assert is_prefix(probe.firsts, list(range(number + 1)))
+        assert 0 < len(probe.firsts) < 400
+
+
+@virtual_clock
+async def test_no_holes_between_the_un_cutting_and_a_notice_by_message():
+    """What is sent when messages may pass again is sent after the notice has arrived."""
+    network = Network.here()
+    async with nodes("a", "b") as (a, b):
+        log = Log()
+        watched = b.port()
+        told = a.port(log.named("told"))
+
+        def send():
+            log("sends")
+            a.snd(watched, "later")
+
+        sender = a.port(send)
+        a.mon(watched, told, "gone")
+        await settle()
+        busy = a.port(lambda *_: None)
+        network.reset("a", "b")
+        while a.node_is_up("b"):
+            for _ in range(400):
+                a.snd(busy, "work")
+            await asyncio.sleep(0)
+        a.snd(sender)
+        assert log.events == [], "the notice waits, and what will send waits behind it"
+        await settle()
+        assert [event[0] if event != "sends" else event for event in log.events] == [
+            "told",
+            "sends",
+        ]

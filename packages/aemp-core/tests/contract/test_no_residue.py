@@ -334,3 +334,47 @@ async def test_no_residue_names_a_task_that_does_not_end(caplog):
         release.set()
         await settle()
         assert residue() == (set(), [])
+
+
+@virtual_clock
+async def test_no_residue_what_a_slow_link_has_not_taken_is_written_out_too():
+    async with nodes("a", "b") as (a, b):
+        probe = Probe(b)
+        for number in range(200):
+            a.snd(probe.port, number, "x" * 20_000)
+        await a.close()
+        await settle()
+        assert probe.firsts == list(range(200))
+
+
+@virtual_clock
+async def test_no_residue_of_one_listener_though_another_cannot_be_closed(monkeypatch, caplog):
+    async def broken():
+        raise OSError("the disk is gone")
+
+    async with nodes("a", connected=False, advertise=["memory://a"]) as (a,):
+        (first,) = a._listeners
+        a._listeners.append(await a.transport("memory://b").listen("memory://b", lambda _: None))
+        close = first.close
+        monkeypatch.setattr(first, "close", broken)
+        await a.close()
+        assert "closing a listener" in caplog.text and "the disk is gone" in caplog.text
+        async with nodes("b", connected=False):
+            pass  # its name is free again
+        await close()
+    assert residue() == (set(), [])
+
+
+@virtual_clock
+async def test_no_residue_of_a_cancelled_monitor_at_the_other_node():
+    """The last guard of several withdraws it there; what is cancelled before goes on."""
+    async with nodes("a", "b") as (a, b):
+        port = b.port()
+        guards = [a.mon(port, lambda reason: None) for _ in range(3)]
+        await settle()
+        assert len(b.ports[port].watches) == 1
+        for guard in guards:
+            assert len(b.ports[port].watches) == 1
+            guard.cancel()
+            await settle()
+        assert not b.ports[port].watches

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from core_kit import Network, acquaint, crash, nodes, now, settle
+from core_kit import Network, Probe, acquaint, crash, nodes, now, settle
 
 from aemp_core.testing.clock import virtual_clock
 
@@ -252,3 +252,42 @@ async def test_notice_after_the_watched_node_came_back_needs_a_new_monitor():
         network.reset("a", "b")
         await settle(10)
         assert len(fired) == 2
+
+
+@pytest.mark.parametrize("phase", [0, 0.1, 0.3, 0.5, 0.7, 0.9])
+@virtual_clock
+async def test_notice_is_not_given_before_its_time(phase):
+    """Between 9/8 and 10/8 of T after the last byte, whenever that came."""
+    network = Network.here()
+    async with nodes("a", "b", heartbeat=8) as (a, b):
+        fired = []
+        probe = Probe(a)
+        a.mon("b", lambda reason: fired.append(now()))
+        await settle(10 + phase)
+        b.snd(probe.port, "the last byte")
+        await settle()
+        assert probe.got
+        network.silence("a", "b")
+        last = now()
+        await settle(20)
+        assert len(fired) == 1
+        assert 9 - 0.01 <= fired[0] - last <= 10
+
+
+@virtual_clock
+async def test_notice_is_not_given_for_a_link_that_we_do_not_read():
+    """Back-pressure of our own is no silence of the peer."""
+    async with nodes("a", "b", heartbeat=2) as (a, b):
+        fired = []
+        a.mon("b", fired.append)
+        await settle()
+        a.queue.received += 1  # as if that waited in the run queue
+        a.hold_back(a.peers["b"].session)
+        await settle(60)
+        assert fired == []
+        a.queue.received -= 1
+        a.queue.on_relief()
+        probe = Probe(a)
+        b.snd(probe.port, "read again")
+        await settle()
+        assert probe.got and a.node_is_up("b")

@@ -240,3 +240,45 @@ async def test_once_if_cancelled_and_set_again_in_one_moment():
         b.kil(port, "x")
         await settle()
         assert old == [] and new == [("x",)]
+
+
+@virtual_clock
+async def test_once_for_those_left_when_one_of_several_is_cancelled():
+    async with nodes("a", "b") as (a, b):
+        for watcher in (a, b):
+            port = b.port()
+            fired = []
+            guards = [
+                watcher.mon(port, lambda reason, fire=fired.append, n=number: fire(n))
+                for number in range(3)
+            ]
+            await settle()
+            guards[1].cancel()
+            await settle()
+            b.kil(port, "x")
+            await settle()
+            assert fired == [0, 2]
+
+
+@virtual_clock
+async def test_once_not_before_messages_that_wait_to_be_handled_when_the_link_is_lost():
+    """The notice of the loss queues behind what came in over the link."""
+    network = Network.here()
+    async with nodes("a", "b") as (a, b):
+        log = Log()
+        witness = a.port(log.named("message"))
+        a.mon(b.port(), lambda reason: log("notice"))
+        await settle()
+        busy = a.port(lambda *_: None)
+        for _ in range(20_000):
+            a.snd(busy, "work")
+        for number in range(10):
+            b.snd(witness, number)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        network.reset("a", "b")
+        while a.node_is_up("b"):
+            await asyncio.sleep(0)
+        assert log.events == [], "what came in waits, and so does the notice"
+        await settle()
+        assert log.events == [*(("message", number) for number in range(10)), "notice"]

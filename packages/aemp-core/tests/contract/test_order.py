@@ -210,3 +210,24 @@ async def test_order_when_the_link_is_replaced_by_a_new_one(turns):
         numbers = probe.firsts[:-1]
         assert numbers == sorted(set(numbers))
         assert numbers[0] == 0
+
+
+@virtual_clock
+async def test_order_of_what_comes_while_waiting_messages_are_handled():
+    """A message that comes while an async handler works off the backlog is behind all of that."""
+    async with nodes("a") as (a,):
+        seen = []
+
+        async def slow(number):
+            await asyncio.sleep(0.01)
+            seen.append(number)
+
+        port = a.port(slow)
+        for number in range(5):
+            a.snd(port, number)
+        await settle(0.015)
+        assert seen == [0], "the second is being handled, three wait"
+        for number in range(5, 10):
+            a.snd(port, number)
+        await settle(1)
+        assert seen == list(range(10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -114,3 +115,19 @@ def test_many_messages_in_one_read_may_exceed_the_limit_together(framing: Framin
     decoder = framing.decoder(100)
     assert len(decoder.decode(frame * 5_000)) == 5_000
     assert decoder.error is None
+
+
+@framings
+def test_nothing_is_kept_of_a_peer_that_broke_the_protocol(framing: Framing) -> None:
+    """The frame that was too long stayed in memory for as long as its connection."""
+    limit = 1_000_000
+    frame = framing.encode(pack(("tag", "x" * (limit + limit // 2))))
+    good = framing.encode(pack(("good",)))
+    tracemalloc.start()
+    try:
+        decoder = framing.decoder(limit)
+        assert decode_all(decoder, [good, *cut(frame, [100_000] * 20)]) == [["good"]]
+        assert "longer than 1000000 bytes" in str(decoder.error)
+        assert tracemalloc.get_traced_memory()[0] < limit // 10
+    finally:
+        tracemalloc.stop()

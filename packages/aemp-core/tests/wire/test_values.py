@@ -167,6 +167,28 @@ def test_sifting_looks_into_texts_if_told_to() -> None:
     assert sift(GOOD, closely=True) == (GOOD, None)
 
 
+def test_a_flaw_in_a_text_is_named_with_its_path() -> None:
+    """Texts are looked through in C first, which does not say where."""
+    for bad, path in (
+        (["a", [1, {"k": "\ud800"}]], r"message[1][1]['k']: "),
+        (["a", {"k": {"\ud800": 1}}], r"message[1]['k'], a key: "),
+        (["\ud800"], "message[0]: "),
+    ):
+        good, flaw = sift([["a"], bad, ["b"]], closely=True)
+        assert good == [["a"]]
+        assert flaw is not None and flaw.startswith(path)
+
+
+def test_a_long_path_is_told_by_its_beginning_and_its_end() -> None:
+    """A peer chooses the keys on it, and must not fill the log with them."""
+    for value in ({"k" * 10**6: {"end": math.nan}}, {b"k" * 10**6: 1}, nested(MAX_DEPTH)):
+        _, flaw = sift([["a", value]])
+        assert flaw is not None and len(flaw) < 300
+    _, flaw = sift([["a", {"k" * 10**6: {"end": math.nan}}]])
+    assert flaw is not None
+    assert flaw.startswith("message[1]['kkk") and "kkk']['end']: nan" in flaw
+
+
 @quick
 @given(messages, messages)
 def test_sifting_takes_every_message_that_can_be_packed(

@@ -81,13 +81,22 @@ class Agent:
     def _node_event(self, node_id: str, is_up: bool, reason: Reason) -> None:
         self._note("up" if is_up else "down", self.life, node_id)
         self.driver.look_for_intruders(self)
+        if not is_up:
+            self._use_neighbours(node_id)
 
     # -- its ports ---------------------------------------------------------------------------
 
     def _add_port(self) -> None:
         port = self.node.port()
         answer = mp.replies(lambda number: number)
-        self.node.rcv(port, lambda *message: self._take(port, message), ask=answer)
+
+        def end() -> None:
+            """Last words, in the handler in which it dies."""
+            if self._chance.random() < 0.7:
+                self.send(self.driver.any_port(), 2)
+            self.node.kil(port, "over")
+
+        self.node.rcv(port, lambda *message: self._take(port, message), ask=answer, end=end)
         self._publish(port, "handler")
 
     def _add_mailbox(self) -> None:
@@ -95,6 +104,8 @@ class Agent:
             async for message in mp.messages():
                 if message[0] == "ask":
                     continue  # callers have to help themselves
+                if message[0] == "end":
+                    return
                 self._take(mp.current_port(), message)
                 if self._chance.random() < 0.1:
                     await asyncio.sleep(0.01)
@@ -104,9 +115,13 @@ class Agent:
     def _publish(self, port: str, kind: str) -> None:
         self.ports.append(port)
         self._note("port", self.life, port, kind)
-        # The first watch there is: its notice is the first thing that follows the death.
-        self.node.mon(port, lambda reason: self._note("died", self.life, port, _word(reason)))
+        # Released in dying, before anything else can happen; notices only follow.
+        self.node.mon_guard(port, lambda: self._died(port))
         self.driver.publish(port, answers=kind == "handler")
+
+    def _died(self, port: str) -> None:
+        if self.process.alive:  # else it only unwinds
+            self._note("died", self.life, port)
 
     def _take(self, port: str, message: tuple[Any, ...]) -> None:
         try:
@@ -123,10 +138,10 @@ class Agent:
         """End one of its own ports, and make another."""
         if self.ports and not self.node.closing:
             port = self.ports.pop(self._chance.randrange(len(self.ports)))
-            if self._chance.random() < 0.5:
+            if self._chance.random() < 0.3:
                 self.node.kil(port, "over")
             else:
-                self.node.peval(port, self.node.kil, port)
+                self.node.snd(port, "end")
             self._add_port()
 
     # -- the ports of others -----------------------------------------------------------------
@@ -136,13 +151,13 @@ class Agent:
             await asyncio.sleep(self._chance.choice(PAUSES))
             port = self.driver.any_port()
             deed = self._chance.random()
-            if deed < 0.6:
+            if deed < 0.5:
                 self.send(port, self._chance.randint(1, SALVO))
-            elif deed < 0.75:
+            elif deed < 0.68:
                 self._watch(port)
-            elif deed < 0.82:
+            elif deed < 0.75:
                 self._unwatch(port)
-            elif deed < 0.97:
+            elif deed < 0.88:
                 call = self.process.start(self._call(port))
                 self._calls[call] = None
                 call.add_done_callback(lambda call: self._calls.pop(call, None))
@@ -177,16 +192,18 @@ class Agent:
             if _word(reason) in LOSSES:
                 if self._chance.random() < 0.8:
                     self._watch(port)
-                self._use_neighbours(port)
+                self._use_neighbours(mp.node_of(port))
 
         guards[watch] = self.node.mon(port, fired)
 
-    def _use_neighbours(self, port: str) -> None:
-        """Send to other ports of the same node, of which the notice may still be on its way."""
-        node = mp.node_of(port)
-        for other, guards in list(self._watched.items()):
-            if guards and mp.node_of(other) == node and self._chance.random() < 0.5:
-                self.send(other, 1)
+    def _use_neighbours(self, node_id: str) -> None:
+        """Do something with watched ports of a lost node whose notices may be on their way yet."""
+        for port, guards in list(self._watched.items()):
+            if guards and mp.node_of(port) == node_id and self._chance.random() < 0.5:
+                if self._chance.random() < 0.3:
+                    self._unwatch(port)
+                else:
+                    self.send(port, 1)
 
     def _unwatch(self, port: str) -> None:
         guards = self._watched.get(port)

@@ -234,10 +234,11 @@ class Driver:
             agent.process.loop.call_soon(agent.send, self.any_port(), count, 1_000)
 
     async def end_ports(self, machine: str) -> None:
-        """A node ends one of its ports."""
+        """A node ends two of its ports."""
         agent = self._alive(machine)
         if agent is not None:
-            agent.process.loop.call_soon(agent.end_a_port)
+            for _ in range(2):
+                agent.process.loop.call_soon(agent.end_a_port)
 
     # -- the end -----------------------------------------------------------------------------
 

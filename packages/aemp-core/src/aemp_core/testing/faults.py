@@ -103,8 +103,8 @@ def _settings(chance: random.Random) -> dict[str, Any]:
     }
     if chance.random() < 0.2:
         settings["framings"] = chance.choice((("json",), ("json", "msgpack")))
-    if chance.random() < 0.2:
-        settings["send_limit"] = 30_000
+    if chance.random() < 0.4:
+        settings["send_limit"] = 20_000
     return settings
 
 
@@ -141,9 +141,9 @@ _KINDS: tuple[tuple[int, str, Draw], ...] = (
     (2, "end_twin", lambda chance, names: (chance.random() < 0.5,)),
     (4, "pipe", lambda _, names: (names[0], names[1])),
     (4, "stranger", lambda chance, names: (names[0], names[1], chance.randint(0, 2))),
-    (3, "throttle", lambda chance, names: (names[0], names[1], chance.choice((2e3, 5e4, 1e9)))),
-    (5, "burst", lambda chance, names: (names[0], chance.choice((2, 20, 200)))),
-    (6, "end_ports", lambda _, names: (names[0],)),
+    (3, "throttle", lambda chance, names: (names[0], names[1], chance.choice((2e4, 2e5, 1e9)))),
+    (8, "burst", lambda chance, names: (names[0], chance.choice((2, 20, 100)))),
+    (8, "end_ports", lambda _, names: (names[0],)),
 )
 
 

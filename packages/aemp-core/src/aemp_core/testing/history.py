@@ -9,10 +9,10 @@ ports, watches and calls have names that are never used again. The events:
     The node is open; it may come after the node became known to others.
 ``closing``, life; ``end``, life, how
     `close()` is called; it returned (``close``), or the process is gone (``kill``, ``power off``).
-``port``, life, port, kind; ``died``, life, port, how
+``port``, life, port, kind; ``died``, life, port
     The port exists: a ``handler`` is a plain function, a ``mailbox`` a coroutine that takes
-    messages out. It died: noted by the first watch on it or by a `mon_guard`, so after everything
-    that was sent before, and before anybody else is told.
+    messages out. It died: noted by a `mon_guard`, so after everything that was sent before, and
+    before anybody is told.
 ``sent``, life, port, number
     `snd(port, ...)` is called. The number counts 1, 2, 3, ... for this life and this port.
 ``arrived``, life, port, sender's life, number

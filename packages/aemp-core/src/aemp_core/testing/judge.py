@@ -17,10 +17,10 @@ then, if both nodes and the port live.
 it told a death, nothing arrives that the port's life sent to the watching life before that death.
 
 **notice**. A watch on a port that died, or whose life ended, fires within a bound, counted from
-that or from the watch, whatever is later. It does so before a message arrives that the port's life
-sent when it had known for a while of the death and of the watch, or of something sent after it. It
-tells a death only of a port that died, or whose life ended or began to close. When a life is told
-that a node is down, its watches there have fired.
+that or from the watch, whatever is later; and before a message arrives that the port's life sent
+when, for a while, the port had been dead and something that was sent after the watch had arrived.
+It tells a death only of a port that died, or whose life ended or began to close. When a life is
+told that a node is down, its watches there have fired.
 
 **identity**. What arrives, arrives in the life that made the port, while both live; port names are
 not used again. Between ``up`` and ``down`` of a node messages of one life of it arrive.
@@ -37,6 +37,7 @@ in a life that notes node events at all.
 
 **no residue**. Nothing is left after a close: what was watched before has fired. A life that ended
 does nothing any more.
+
 **liveness**. Who was expected to be linked is.
 
 What is *not* judged, because it would be wrong to:

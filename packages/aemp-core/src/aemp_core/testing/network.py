@@ -365,7 +365,8 @@ def _process(loop: asyncio.AbstractEventLoop) -> Process:
     if process is None:
         raise RuntimeError(
             "the simulated network joins nodes that run on the loops of its world: "
-            "run this in World.run or in a process of the world"
+            "make them in World.run, in a process of the world, or in the async test itself "
+            "(async fixtures have a loop of their own)"
         )
     return process
 
