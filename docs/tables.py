@@ -169,7 +169,7 @@ LIMITS = [
     ),
     ("lobby.SOURCE_LIMIT", "connections", "not authenticated, of one source: the same"),
     ("lobby.LOCAL_LIMIT", "connections", "not authenticated, of this machine: the same"),
-    ("rendezvous.CANDIDATE_LIMIT", "connections", "for one node ID: the oldest is ended"),
+    ("rendezvous.CANDIDATE_LIMIT", "connections", "proved, for one node ID: the oldest is ended"),
     ("settings.monitor_timeout", "s", "dialling a peer: it is given up, as on loss"),
     ("dial.ATTEMPT_SECONDS", "s", "one attempt to connect"),
     ("settings.connect_interval", "s", "longest pause between two attempts"),

@@ -13,6 +13,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from core_kit import SkilledClient
 
 import aemp_core as mp
 from aemp_core.testing import simulate as command
@@ -54,7 +55,8 @@ def test_something_happens_in_these_runs() -> None:
 @pytest.mark.parametrize("seed", [3, 7])
 def test_the_same_seed_gives_the_same_history_in_any_process(seed: int) -> None:
     """Neither the hashes of texts nor addresses of objects may show."""
-    code = f"from aemp_core.testing.simulation import simulate; print(simulate({seed}).history.digest())"
+    code = "from aemp_core.testing.simulation import simulate"
+    code += f"; print(simulate({seed}).history.digest())"
     for hash_seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -141,4 +143,31 @@ def test_a_peer_nobody_watches_is_known_after_its_link_was_replaced() -> None:
         assert alice.up_nodes() == ["bob"]
 
     world = World(1)
+    world.run(main())
+
+
+def test_claims_of_a_node_id_do_not_keep_the_node_out() -> None:
+    """400 strangers a second greet as alice; her own handshake takes more than half a second."""
+
+    async def strangers() -> None:
+        for number in range(2_000):
+            stranger = SkilledClient("alice", b"not the secret of these tests")
+            network.connect(asyncio.get_running_loop(), "bob", stranger, f"bot {number % 50}")
+            stranger.write(stranger.connection.outgoing())
+            await asyncio.sleep(1 / 400)
+
+    async def main() -> None:
+        network.default.latency = 0.2
+        bob = await start(world.process("bob"), "bob")
+        flood = asyncio.create_task(strangers())
+        await asyncio.sleep(0.5)
+        process = world.process("alice")
+        alice = await start(process, "alice", seeds=["memory://bob"])
+        await process.call(alice.up, "bob")
+        assert not flood.done()
+        assert bob.up_nodes() == ["alice"]
+        flood.cancel()
+
+    world = World(1)
+    network = world.network
     world.run(main())

@@ -67,15 +67,16 @@ class Outflow(asyncio.Protocol):
 
     def _join(self) -> None:
         """Have what waits in few pieces, so that it takes little more memory than its bytes."""
-        frames, start, size = self._frames, self._joined, 0
-        pieces = []
-        for end in range(start + 1, len(frames) + 1):
-            size += len(frames[end - 1])
-            if size >= WRITE_BYTES or end == len(frames):
-                pieces.append(b"".join(frames[start:end]))
-                start, size = end, 0
-        frames[self._joined :] = pieces
-        self._joined = len(frames)
+        frames, place = self._frames, self._joined
+        while place < len(frames):
+            end, size = place, 0
+            while end < len(frames) and size < WRITE_BYTES:
+                size += len(frames[end])
+                end += 1
+            # In place: no more than one piece is here twice at a time.
+            frames[place:end] = [b"".join(frames[place:end])]
+            place += 1
+        self._joined = place
 
     def _flush(self) -> None:
         frames = self._frames

@@ -41,7 +41,8 @@ __all__ = ["Rendezvous"]
 
 log = logging.getLogger("aemp_core.rendezvous")
 
-#: Connections of one peer considered at a time; the oldest is closed for one more.
+#: Proved connections of one peer considered at a time; the oldest is closed for one more. What
+#: is not proved is bounded by the lobby alone: strangers may claim any ID.
 CANDIDATE_LIMIT = 32
 
 
@@ -51,7 +52,7 @@ class Rendezvous:
     def __init__(self, node: Node) -> None:
         self._node = node
         # By the ID the peer claims: nothing is known of a node before one of these is proved.
-        # The value: whether it is proved. Strangers may claim any ID and push out no such one.
+        # The value: whether it is proved.
         self._candidates: dict[str, dict[Candidate, bool]] = {}
         self._trials: dict[str, asyncio.Future[None]] = {}
 
@@ -78,12 +79,7 @@ class Rendezvous:
         if self._node.closing or info.id == self._node.id:
             candidate.close("this node's own ID")
             return False
-        among = self._candidates.setdefault(info.id, {})
-        if len(among) >= CANDIDATE_LIMIT:
-            victim = next((each for each, proved in among.items() if not proved), next(iter(among)))
-            del among[victim]
-            victim.close("too many connections at once")
-        among[candidate] = False
+        self._candidates.setdefault(info.id, {})[candidate] = False
         try:
             return await self._unless_closed(candidate, self._decide(candidate))
         except TransportError as error:
@@ -100,14 +96,22 @@ class Rendezvous:
         if not among:
             self._candidates.pop(candidate.peer.id, None)
 
+    def _note_proved(self, candidate: Candidate) -> None:
+        among = self._candidates.get(candidate.peer.id, {})
+        proved = [each for each, is_proved in among.items() if is_proved]
+        if len(proved) >= CANDIDATE_LIMIT:
+            del among[proved[0]]
+            proved[0].close("too many connections at once")
+        if candidate in among:
+            among[candidate] = True
+
     async def _decide(self, candidate: Candidate) -> bool:
         info = candidate.peer
         chooses = self._chooses(info)
         if chooses and not self._lesser(info):
             # Before anything else: strangers must cause no pings, nor push this one out.
             await candidate.proved()
-            if candidate in self._candidates.get(info.id, ()):
-                self._candidates[info.id][candidate] = True
+            self._note_proved(candidate)
         session = self._session(info)
         if session is not None and self._greater(info) and await self._node.pulse.answers(session):
             return self._refuse(candidate, "duplicate node ID")

@@ -231,3 +231,18 @@ async def test_order_of_what_comes_while_waiting_messages_are_handled():
             a.snd(port, number)
         await settle(1)
         assert seen == list(range(10))
+
+
+@virtual_clock
+async def test_order_of_much_that_waited_for_a_link():
+    """All of it arrives, and what was sent before nobody knew where to is ahead of the rest."""
+    async with nodes("a", "b", connected=False) as (a, b):
+        probe = Probe(b)
+        for number in range(COUNT):
+            a.snd(probe.port, number)
+        await settle(5)
+        a.learn("b", *b.addresses)
+        await a.up("b", 5)
+        a.snd(probe.port, COUNT)
+        await settle()
+        assert probe.firsts == list(range(COUNT + 1))
