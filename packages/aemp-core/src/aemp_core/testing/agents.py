@@ -178,6 +178,16 @@ class Agent:
             except NodeClosed:
                 return
 
+    def rush(self) -> None:
+        """Send to some of what it watches elsewhere, so that something is on its way."""
+        elsewhere = [
+            port
+            for port, guards in self._watched.items()
+            if guards and mp.node_of(port) != self.node.id
+        ]
+        for port in self._chance.sample(elsewhere, min(4, len(elsewhere))):
+            self.send(port, self._chance.randint(1, SALVO // 2))
+
     def _watch(self, port: str) -> None:
         if self.node.closing:
             return

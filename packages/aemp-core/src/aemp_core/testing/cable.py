@@ -80,6 +80,7 @@ class Lane(Flow):
         self._segments: deque[tuple[float, bytes | str]] = deque()
         self._opened = False
         self._cut = False
+        self._broken = False
         self._last = 0.0  # when the newest segment arrives
         self._sent = 0.0  # when the newest byte has left
         self._held_since = 0.0
@@ -105,7 +106,7 @@ class Lane(Flow):
         self._send(RESET)
 
     def _send(self, what: bytes | str) -> None:
-        if self._cut or (self.held and what == RESET):
+        if self._cut or (self.held and what == RESET) or (self._broken and what != RESET):
             return
         network, path = self._network, self.path
         self._sent = max(self._sent, network.now) + len(what) / path.bandwidth
@@ -181,6 +182,11 @@ class Lane(Flow):
         self._segments.clear()
         self._segments.append((self._network.now, RESET))
         self.arm()
+
+    def forget(self) -> None:
+        """The connection broke at the source: of it come only resets, for what arrives there."""
+        self._broken = True
+        self._segments.clear()
 
     def answer_reset(self) -> None:
         """Something arrived where no socket is: the kernel says so."""

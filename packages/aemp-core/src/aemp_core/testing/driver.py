@@ -21,7 +21,9 @@ __all__ = ["Driver"]
 
 SECRET = b"the secret of the simulation"
 #: Seconds of calm after the last fault is mended.
-CALM = 34.0
+CALM = 36.0
+#: The part of all faults that meets nodes which are sending.
+RUSHES = 0.7
 #: Seconds in which what closes may still take leave of its peers.
 LEAVE = 15.0
 
@@ -85,6 +87,8 @@ class Driver:
         await asyncio.sleep(1)
         for fault in self.plan.faults:
             await asyncio.sleep(fault.pause)
+            if self._chance.random() < RUSHES:
+                await self._rush()
             note("fault", str(fault))
             await getattr(self, fault.verb)(*fault.arguments)
         await self._mend()
@@ -98,6 +102,14 @@ class Driver:
             self._done.append((agent.process, agent.node, agent.life))
         await asyncio.sleep(LEAVE)
         self._look_for_residue()
+
+    async def _rush(self) -> None:
+        """Have bytes of everybody on their way when the fault comes."""
+        for machine in self.plan.machines:
+            agent = self._alive(machine)
+            if agent is not None:
+                agent.process.loop.call_soon(agent.rush)
+        await asyncio.sleep(self.plan.path["latency"] * self._chance.choice((0.0, 0.5, 1.5)))
 
     async def _start(self, machine: str, node_id: str = "") -> Agent:
         plan = self.plan

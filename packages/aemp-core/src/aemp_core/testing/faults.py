@@ -16,9 +16,9 @@ __all__ = ["Fault", "Plan", "draw"]
 
 MACHINES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
 #: Seconds between one fault and the next: most come in bursts, some after everything has settled.
-GAPS = (0.0, 0.0, 0.001, 0.01, 0.1, 0.5, 2.0, 3.0, 9.0)
+GAPS = (0.0, 0.0, 0.0, 0.001, 0.01, 0.1, 0.5, 2.0, 3.0, 11.0)
 #: Seconds of a stall: from a hiccup to more than any peer tolerates.
-STALLS = (0.01, 0.3, 1.0, 3.0, 9.0)
+STALLS = (0.01, 0.3, 1.0, 3.0, 11.0)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Plan:
 def draw(seed: int, *, faults: int = 24) -> Plan:
     """Draw the plan of a seed, with at least so many faults."""
     chance = random.Random(f"plan {seed}")
-    count = chance.choice((2, 2, 2, 3, 3, 3, 3, 4, 4, 6))
+    count = chance.choice((2, 2, 2, 3, 3, 3, 3, 3, 4, 5))
     machines = MACHINES[:count]
     return Plan(
         seed=seed,
@@ -97,7 +97,7 @@ def draw(seed: int, *, faults: int = 24) -> Plan:
 
 def _settings(chance: random.Random) -> dict[str, Any]:
     settings: dict[str, Any] = {
-        "heartbeat": chance.choice((3, 6, 6)),
+        "heartbeat": chance.choice((4, 8, 8)),
         "monitor_timeout": 11,
         "connect_interval": chance.choice((0.5, 5)),
     }

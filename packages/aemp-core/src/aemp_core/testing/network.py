@@ -265,7 +265,7 @@ class SimulatedNetwork(MemoryNetwork):
         for cable in self.between(one, other):
             out, back = cable.lanes
             inward, outward = (back, out) if cable.machines[0] == machine(one) else (out, back)
-            outward._segments.clear()
+            outward.forget()
             inward.break_off()
 
     def corrupt(self, one: Machine, other: Machine, /, chunks: int = 1) -> None:

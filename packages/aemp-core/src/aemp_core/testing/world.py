@@ -56,6 +56,7 @@ class ProcessLoop(VirtualClockLoop):
         self._world = process.world
         self._offset = offset
         self._arrivals: list[tuple[float, int, asyncio.Handle]] = []
+        self._context = Context()  # of what the kernel calls
         self._tasks: WeakKeyDictionary[asyncio.Task[Any], None] = WeakKeyDictionary()
         super().__init__()
 
@@ -92,7 +93,7 @@ class ProcessLoop(VirtualClockLoop):
 
     def io(self, when: float, callback: Callable[..., object], *args: Any) -> None:
         """Have the poll that follows the world's time `when` call back, as for a ready socket."""
-        handle = asyncio.Handle(callback, args, self, Context())
+        handle = asyncio.Handle(callback, args, self, self._context)
         heapq.heappush(self._arrivals, (when, self._world.serial(), handle))
         self._world.wake(self.process, when)
 
