@@ -246,6 +246,11 @@ def test_no_holes_are_not_promised_for_an_altered_link() -> None:
     assert not tale.calm().broken
 
 
+def test_no_holes_are_not_promised_for_what_the_dead_had_sent_over_it() -> None:
+    tale = Tale().watch().send(3)("end", "alice@1", "kill")("tainted", "alice", "bob")
+    assert not tale.arrive(1, 3).broken
+
+
 def test_no_holes_are_promised_again_after_the_altered_link() -> None:
     tale = Tale().watch().send(3)("tainted", "alice", "bob").wait(2)
     tale.fire()("down", "alice@1", "bob").wait(2)("up", "alice@1", "bob").watch("w2").send(3)

@@ -138,6 +138,7 @@ class _Judge:
             raise _malformed("give each life a name of its own", *starts)
         self.nodes = {life.node for life in self.lives.values()}
         self.running: defaultdict[str, list[Life]] = defaultdict(list)  # by node
+        self.begun: defaultdict[str, list[Life]] = defaultdict(list)  # the dead among them
         self.tellers = {event[2] for event in events if event[1] in ("up", "down")}
         self.ports: dict[str, Port] = {}
         self.channels: defaultdict[tuple[str, str], Channel] = defaultdict(Channel)
@@ -183,6 +184,7 @@ class _Judge:
         for other in self.running[life.node]:
             other.twin = life.twin = True
         self.running[life.node].append(life)
+        self.begun[life.node].append(life)
 
     def on_closing(self, life: Life) -> None:
         if life.busy:
@@ -380,7 +382,7 @@ class _Judge:
 
     def on_tainted(self, one: str, another: str) -> None:
         for node, other in ((one, another), (another, one)):
-            for life in self.running[node]:
+            for life in self.begun[node]:  # bytes of the dead may still be on their way
                 life.suspects[other] = self.here[0], False
                 for wait in life.waits[other]:
                     wait.excused = True
