@@ -68,7 +68,8 @@ async def test_without_faults_the_first_worker_does_the_job(network):
 
 async def test_a_job_survives_the_crash_of_its_worker(network):
     boss = await network.node("boss")
-    east, west = await network.node("east"), await network.node("west")
+    east = await network.node("east")
+    await network.node("west")
     pool = Pool(boss, "east", "west")
     job = asyncio.create_task(pool.square(7))
     await asyncio.sleep(5)

@@ -1,0 +1,27 @@
+"""Simulate seeds one after the other, up to the first that finds a promise broken.
+
+    python -m mutants.seeds COUNT
+
+What `python -m aemp_core.testing.simulate` does, without the figures, and without shrinking what it
+found: that there is something is all that is asked.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from aemp_core.testing.simulation import simulate
+
+
+def main(count: int) -> int:
+    """Exit code 1 if one of the first `count` seeds finds something."""
+    for seed in range(count):
+        verdict = simulate(seed)
+        if not verdict.holds:
+            print(f"seed {seed}: {verdict.error or verdict.violations[0]}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,84 @@
+"""Dialling: seeds for ever, peers while something waits for them, and no longer."""
+
+from __future__ import annotations
+
+from core_kit import SECRET, Network, RawClient, nodes, settle
+
+import aemp_core as mp
+from aemp_core.testing.clock import virtual_clock
+
+
+@virtual_clock
+async def test_an_address_that_refused_is_dialled_again():
+    """No failed connection ends dialling, only a link or the deadline."""
+    async with nodes("a", connected=False) as (a,):
+        a.learn("b", "memory://b")
+        lost = []
+        a.mon("b#port", lost.append)
+        await settle(8)
+        async with nodes("b", connected=False) as (b,):
+            await a.up("b", 10)
+            await settle()
+            assert [reason[0] for reason in lost] == ["no_such_port"]
+
+
+@virtual_clock
+async def test_seeds_are_hurried_when_something_waits():
+    """One of them may be the peer: it is not left to the end of a long pause."""
+    async with nodes(
+        "a", connected=False, seeds=["memory://b"], connect_interval=3_000, heartbeat=3_600
+    ) as (a,):
+        await settle(30_000)  # nobody there: the pauses are at their longest
+        async with nodes("b", connected=False, heartbeat=3_600):
+            await a.up("b", 1)
+
+
+@virtual_clock
+async def test_dials_under_way_end_when_the_link_is_up():
+    """A connection that hangs at another address is not kept until its time is over."""
+    network = Network.here()
+    hanging = RawClient()
+    network.bind("b/hanging", lambda: hanging)
+    async with nodes("a", "b", connected=False) as (a, b):
+        a.learn("b", "memory://b/hanging")
+        a.mon("b", lambda reason: None)
+        await settle()
+        assert hanging.lines and not hanging.ended
+        a.learn("b", "memory://b")
+        await a.up("b", 5)
+        await settle()
+        assert hanging.ended
+
+
+@virtual_clock
+async def test_a_seed_whose_node_was_restarted_is_let_in_again():
+    """The link is to a life that ended unseen; who listens there now greets as another life."""
+    network = Network.here()
+    seeds = ["memory://b"]
+    async with nodes("a", connected=False, seeds=seeds, heartbeat=3_600) as (a,):
+        await settle(30)
+        async with nodes("b", connected=False, seeds=["memory://a"], heartbeat=3_600) as (b,):
+            await b.up("a", 1)  # dialled from there: the seed finds a link that is not its own
+            await settle(30)
+            network.silence("a", "b")
+            network.release("b")
+            network._silenced.clear()
+            again = mp.Node("b", binds=["memory://b"], secret=SECRET, heartbeat=3_600)
+            async with again:
+                await settle(90)
+                assert again.node_is_up("a") and a.node_is_up("b")
+                network.reset("b")
+                network.cut_off("b")
+                await b.close()
+
+
+@virtual_clock
+async def test_a_peer_that_was_given_up_is_known_no_more():
+    async with nodes("a", monitor_timeout=20) as (a,):
+        lost = []
+        a.mon("absent#port", lost.append)
+        await settle(19)
+        assert "absent" in a.known_nodes() and not lost
+        await settle(2)
+        assert [reason[0] for reason in lost] == ["transport_error"]
+        assert "absent" not in a.known_nodes()
