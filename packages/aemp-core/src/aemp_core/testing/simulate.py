@@ -37,10 +37,11 @@ SHRUNK = 5
 @click.option("--only", help="With --seed: these faults of its schedule only, as 0,3,7.")
 @click.option("--digest", is_flag=True, help="With --seed: print the digest of its history only.")
 @click.option("--jobs", default=0, help="Processes at a time.  [default: one per processor]")
+@click.option("--shrink", default=200, show_default=True, help="Runs to spend on one that fails.")
 @click.option("--figures", type=click.Path(path_type=Path), help="Write the figures here as JSON.")
 def main(
     seeds: int, first: int, fresh: int, seed: int | None, only: str | None, digest: bool,
-    jobs: int, figures: Path | None,
+    jobs: int, shrink: int, figures: Path | None,
 ) -> None:  # fmt: skip
     """See the help text."""
     if seed is not None:
@@ -54,7 +55,7 @@ def main(
     if figures is not None:
         figures.write_text(json.dumps({**total, "failed": failed}) + "\n")
     for each in failed[:SHRUNK]:
-        _explain(simulate(each))
+        _explain(simulate(each), shrink)
     if len(failed) > SHRUNK:
         click.echo(f"and {', '.join(map(str, failed[SHRUNK:]))} fail, too")
     sys.exit(bool(failed))
@@ -110,8 +111,8 @@ def run(seeds: Iterable[int]) -> tuple[Counter[str], list[tuple[int, str]]]:
     return total, failures
 
 
-def _explain(verdict: Verdict) -> None:
-    reduced = reduce(verdict)
+def _explain(verdict: Verdict, runs: int) -> None:
+    reduced = reduce(verdict, budget=runs)
     kept = ",".join(str(place) for place in _places(verdict.plan, reduced.plan))
     command = f"python -m aemp_core.testing.simulate --seed {verdict.plan.seed} --only {kept!r}"
     click.echo(f"\nSeed {verdict.plan.seed}, with the faults that matter:\n{reduced}")
