@@ -54,6 +54,8 @@ RUN_SECONDS = 120
 TESTS = ("pytest", "-x", "-q", "-p", "no:cacheprovider", "-o", f"timeout={TEST_SECONDS}")
 SIMULATE = ("mutants.seeds",)
 FOUND = 1
+#: Characters shown of what each finds.
+MOST_SHOWN = 100
 
 _FAILED = re.compile(r"^(?:FAILED|ERROR) \S*?::(.*?)(?: - (.*))?$", re.MULTILINE)
 _HANGS = "+ Timeout +"
@@ -299,7 +301,8 @@ def main() -> int:
                 print(f"{mutant.name:36} IS NO MUTANT: {error}", flush=True)
                 continue
             caught += bool(found)
-            how = f"caught by {', '.join(found)}" if found else f"SURVIVED: {mutant.breaks}"
+            caught_by = ", ".join(each[:MOST_SHOWN] for each in found)
+            how = f"caught by {caught_by}" if found else f"SURVIVED: {mutant.breaks}"
             print(f"{mutant.name:36} {seconds:5.1f} s  {how}", flush=True)
     print(f"{caught} of {len(wanted)} caught, in {time.monotonic() - began:.0f} s")
     return 0 if caught == len(wanted) else 1

@@ -17,6 +17,7 @@ def test_the_list_is_worth_running() -> None:
     """There are some for each promise, and none is the same as another."""
     assert len(MUTANTS) >= 45
     assert len({mutant.edits for mutant in MUTANTS}) == len(MUTANTS)
+    assert sum(bool(mutant.seeds) for mutant in MUTANTS) >= 30, "caught by the simulator, too"
     for table in (ROOT / "mutants").glob("*.toml"):
         assert table.read_text().startswith("# "), f"{table.name} begins with its promise"
 

@@ -152,15 +152,14 @@ class ProcessLoop(VirtualClockLoop):
 
     def abandon(self) -> None:
         """Forget everything; what was suspended is closed, and heard by nobody."""
+        self._arrivals.clear()
+        contexts.forget(self)
+        # Closed first: async generators that end now have no loop to end on.
+        self.close()
         # The loop of a killed process holds tasks for ever; nobody is to be told of them.
         for task in list(self._tasks):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             _end_quietly(task.get_coro())
-        self._ready.clear()
-        self._scheduled.clear()
-        self._arrivals.clear()
-        contexts.forget(self)
-        self.close()
 
 
 def _end_quietly(coroutine: Any) -> None:
