@@ -13,6 +13,7 @@ import itertools
 import aemp_core as mp
 
 from .agents import Agent
+from .cable import Path
 from .faults import Plan
 from .mischief import Joint, Stranger
 from .world import Process, World
@@ -81,7 +82,7 @@ class Driver:
     async def run(self) -> None:
         """Everything, from the start of the first node to the look at what is left."""
         note = self.world.history.note
-        self._network.default.__dict__.update(self.plan.path)
+        self._network.default = Path(**self.plan.path)
         for machine in self.plan.machines:
             await self._start(machine)
         await asyncio.sleep(1)

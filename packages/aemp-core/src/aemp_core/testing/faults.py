@@ -58,7 +58,7 @@ class Plan:
     settings: Mapping[str, Mapping[str, Any]]
     seeds: Mapping[str, tuple[str, ...]]
     addresses: int
-    path: Mapping[str, float]
+    path: Mapping[str, Any]
     faults: tuple[Fault, ...] = field(default=())
 
     def with_faults(self, faults: list[Fault]) -> Plan:
