@@ -25,7 +25,7 @@ from aemp_core.testing.world import Process, World
 
 SECRET = b"a secret of these tests"
 FIXED = [range(start, start + 5) for start in range(0, 25, 5)]
-FRESH = 5
+FRESH = 2
 
 
 def fail(seed: int) -> None:
