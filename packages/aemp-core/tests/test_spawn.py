@@ -244,3 +244,17 @@ def _nodes_here():
     from aemp_core.context import _open
 
     return _open[asyncio.get_running_loop()]
+
+
+@virtual_clock
+async def test_who_died_of_anothers_spawn_error_had_none_of_its_own():
+    """Remembered are functions that failed, not whatever ends with the same reason."""
+    async with nodes("a", connected=False) as (a,):
+        port, failing = a.spawn("a", counter, 1), a.spawn("a", counter)
+        a.mon(failing, port)
+        await settle()
+        late = []
+        a.mon(port, late.append)
+        a.mon(failing, late.append)
+        await settle()
+        assert [reason[0] for reason in late] == ["no_such_port", "spawn_error"]

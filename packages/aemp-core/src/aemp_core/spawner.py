@@ -41,7 +41,7 @@ class Init:
     that; anything else leaves a port with the handlers the function has set.
     """
 
-    __slots__ = ("_arguments", "_function", "_spawned", "port")
+    __slots__ = ("_arguments", "_function", "_spawned", "failed", "port")
 
     def __init__(
         self, port: Port, function: Any, arguments: tuple[Any, ...], spawned: bool
@@ -50,6 +50,7 @@ class Init:
         self._function = function
         self._arguments = arguments
         self._spawned = spawned
+        self.failed = False
 
     def deliver(self, message: Any, source: Any, size: int) -> None:
         """Run the function in its port."""
@@ -78,6 +79,7 @@ class Init:
 
     def _failed(self, error: BaseException) -> None:
         if self._spawned:
+            self.failed = True
             self.port.die((reasons.SPAWN_ERROR, text_of(error)))
         else:
             self.port.failed(error, ())
@@ -132,8 +134,8 @@ class Spawner:
             return
         port = node.new_port(port_id)
         self._live[spawner] = self._live.get(spawner, 0) + 1
-        port.on_death = lambda port, reason: self._ended(spawner, name, reason)
         init = Init(port, known, arguments, spawned=True)
+        port.on_death = lambda port, reason: self._ended(spawner, init, name, reason)
         if session is None:
             node.queue.put(init, ())
         else:
@@ -190,13 +192,13 @@ class Spawner:
         if len(self._counters) > ERROR_LIMIT:
             del self._counters[next(iter(self._counters))]
 
-    def _ended(self, spawner: str, name: str, reason: Reason) -> None:
+    def _ended(self, spawner: str, init: Init, name: str, reason: Reason) -> None:
         left = self._live.get(spawner, 0) - 1
         if left > 0:
             self._live[spawner] = left
         else:
             self._live.pop(spawner, None)
-        if reason[:1] == (reasons.SPAWN_ERROR,):
+        if init.failed:  # another port's reason may have killed this one, and looks the same
             self.remember(name, reason)
 
     # -- errors ------------------------------------------------------------------------------

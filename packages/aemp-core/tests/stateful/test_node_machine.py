@@ -31,6 +31,7 @@ class ModelPort:
         self.alive = True
         self.tags: set[str] = set()
         self.default = False
+        self.spawned = False
         self.watches: list[ModelWatch] = []
         self.next: ModelPort | None = None
 
@@ -52,7 +53,7 @@ class Model:
         self.log: list[Any] = []
         self.queue: deque[Any] = deque()
         self.timers: list[Any] = []
-        self.spawn_errors: dict[ModelPort, float] = {}
+        self.spawn_errors: dict[ModelPort, tuple[float, tuple[Any, ...]]] = {}
         self.now = 0.0
 
     def drain(self) -> None:
@@ -85,6 +86,9 @@ class Model:
         if not port.alive:
             return
         port.alive = False
+        if port.spawned and reason[:1] == ("spawn_error",):
+            # Its own, or that of a port it was to die with: both are told to late monitors.
+            self.spawn_errors[port] = self.now + SPAWN_ERROR_SECONDS, reason
         for watch in port.watches:
             if watch.active:
                 self.queue.append((self.fire, watch, reason))
@@ -109,7 +113,6 @@ class Model:
         if not port.alive:
             return
         if fails:
-            self.spawn_errors[port] = self.now + SPAWN_ERROR_SECONDS
             self.die(port, ("spawn_error", "ValueError: no way"))
         else:
             self.log.append((port.name, "init"))
@@ -201,6 +204,7 @@ class NodeMachine(LoopMachine):
         function = "stateful:fail" if fails else "stateful:init"
         port = self.node.spawn("here", function, id(self), len(self.ids))
         number = self.new(port)
+        self.model_ports[number].spawned = True
         self.model.queue.append((self.model.init, self.model_ports[number], fails))
         return number
 
@@ -261,8 +265,9 @@ class NodeMachine(LoopMachine):
                 "cannot monitor nonexistent port",
                 self.ids[number],
             )
-            if self.model.spawn_errors.get(port, 0.0) > self.model.now:
-                reason = ("spawn_error", "ValueError: no way")
+            until, error = self.model.spawn_errors.get(port, (0.0, ()))
+            if until > self.model.now:
+                reason = error
             self.model.queue.append((self.model.fire, watch, reason))
         return watch
 
