@@ -48,6 +48,7 @@ class Driver:
         self._lives = itertools.count(1)
         self._names = itertools.count(1)
         self._twin: Agent | None = None
+        self._twins = itertools.count(1)
         self._done: list[tuple[Process, mp.Node, str]] = []
 
     # -- for the agents ----------------------------------------------------------------------
@@ -213,7 +214,9 @@ class Driver:
     async def twin(self, machine: str) -> None:
         """A second process with the ID of a node that runs."""
         if self._twin is None and self._alive(machine) is not None:
-            self._twin = await self._start(f"{machine}-twin", node_id=machine)
+            # On a machine of its own each: the one before may still be leaving.
+            name = f"{machine}-twin-{next(self._twins)}"
+            self._twin = await self._start(name, node_id=machine)
 
     async def end_twin(self, kindly: bool) -> None:
         """The second process ends."""

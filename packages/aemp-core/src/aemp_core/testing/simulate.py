@@ -25,6 +25,9 @@ __all__ = ["main"]
 
 #: Seeds given to a worker at a time.
 PORTION = 10
+#: Portions before workers are replaced: each simulated process that was killed leaves a little
+#: memory behind.
+PORTIONS = 200
 #: Failing seeds that are shrunk; it takes many runs each.
 SHRUNK = 5
 
@@ -79,13 +82,15 @@ def _many(seeds: list[int], jobs: int) -> tuple[Counter[str], list[int]]:
     portions = [seeds[place : place + PORTION] for place in range(0, len(seeds), PORTION)]
     total: Counter[str] = Counter()
     failed: list[int] = []
-    with ProcessPoolExecutor(jobs) as pool:
-        for done in as_completed([pool.submit(run, portion) for portion in portions]):
-            counts, failures = done.result()
-            total.update(counts)
-            for seed, text in failures:
-                click.echo(f"seed {seed}: {text}")
-                failed.append(seed)
+    for first in range(0, len(portions), PORTIONS):
+        with ProcessPoolExecutor(jobs) as pool:
+            some = [pool.submit(run, portion) for portion in portions[first : first + PORTIONS]]
+            for done in as_completed(some):
+                counts, failures = done.result()
+                total.update(counts)
+                for seed, text in failures:
+                    click.echo(f"seed {seed}: {text}")
+                    failed.append(seed)
     return total, sorted(failed)
 
 
