@@ -116,7 +116,7 @@ def dial(data: bytes) -> None:
     conversation = _Conversation(machine, setting, data[2])
     conversation.hear(stream, data[1])
     proof = proof.removesuffix(b"\r")
-    if machine._decoder is not None:
+    if machine.decoder is not None:
         demand(is_right(proof, peer, ours, setting), "a wrong proof is accepted: {!r:.300}", proof)
     elif conversation.events and stream.count(b"\n") >= 3 and len(proof) < MAX_LINE - 2:
         demand(
@@ -189,7 +189,7 @@ class _Conversation:
     def _decode(self, piece: bytes) -> bool:
         machine = self.machine
         demand_plain(machine.decode(piece))
-        size = held(machine._decoder) + len(machine._buffer)
+        size = held(machine.decoder) + len(machine._buffer)
         limit = self.setting.frame_limit
         demand(size <= 2 * limit, "{} bytes are held, the limit is {}", size, limit)
         if machine.error is None:

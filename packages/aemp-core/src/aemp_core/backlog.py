@@ -21,10 +21,11 @@ from .reason import Reason
 if TYPE_CHECKING:
     from .ports import Port
 
-__all__ = ["Backlog", "Room", "discard"]
+__all__ = ["Backlog", "Room", "discard", "is_awaitable"]
 
 #: Bytes received over links that may wait for one port; local messages take none.
 ROOM_BYTES = 64 * 1024 * 1024
+_NEVER_AWAITED = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 #: Callbacks that wait for room in one port.
 WAITING_LIMIT = 1_000
 #: Messages handled before the loop gets its turn.
@@ -34,12 +35,12 @@ STRIDE = 64
 class Room:
     """How much waits for one port, and who wants to know when half of it is free."""
 
-    __slots__ = ("_limit", "_loop", "_waiting", "count", "size")
+    __slots__ = ("_loop", "count", "limit", "size", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
         self._loop = loop
-        self._limit = limit
-        self._waiting: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
+        self.limit = limit
+        self.waiting: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
         self.count = 0
         self.size = 0
 
@@ -47,41 +48,50 @@ class Room:
         """One more message; the reason to end the port for if that is one too many."""
         self.count += 1
         self.size += size
-        if self.count > self._limit or self.size > ROOM_BYTES:
-            return (
-                reasons.MAILBOX_OVERFLOW,
-                f"{self.count} messages with {self.size} bytes received wait; the limits are "
-                f"{self._limit} and {ROOM_BYTES}",
-            )
+        if self.count > self.limit or self.size > ROOM_BYTES:
+            return self.overflow()
         return None
+
+    def overflow(self) -> Reason:
+        """Why a port ends for which too much waits."""
+        return (
+            reasons.MAILBOX_OVERFLOW,
+            f"{self.count} messages with {self.size} bytes received wait; the limits are "
+            f"{self.limit} and {ROOM_BYTES}",
+        )
 
     def take(self, size: int) -> None:
         """One message less."""
         self.count -= 1
         self.size -= size
-        if self._waiting and self.low:
+        if self.waiting:
+            self.relieve_if_low()
+
+    def relieve_if_low(self) -> None:
+        """Tell those who wait, if half of the room is free."""
+        if self.low:
             self.relieve()
 
     @property
     def low(self) -> bool:
         """Whether half of the room, or more, is free."""
-        return self.count * 2 <= self._limit and self.size * 2 <= ROOM_BYTES
+        return self.count * 2 <= self.limit and self.size * 2 <= ROOM_BYTES
 
     def when_low(self, again: Callable[[], None], give_up: Callable[[], None]) -> None:
         """Call `again` when the room is low, or will never be needed again; never at once.
 
         Of too many who wait the oldest's `give_up` is called: peers may ask for this.
         """
-        self._waiting.append((again, give_up))
-        if len(self._waiting) > WAITING_LIMIT:
-            _, oldest = self._waiting.popleft()
+        self.waiting.append((again, give_up))
+        if len(self.waiting) > WAITING_LIMIT:
+            _, oldest = self.waiting.popleft()
             self._loop.call_soon(oldest, context=Context())
         elif self.low:
             self.relieve()
 
     def relieve(self) -> None:
         """Tell those who wait, outside of whatever code made the room."""
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self.waiting = self.waiting, deque()
         for again, _ in waiting:
             self._loop.call_soon(again, context=Context())
 
@@ -147,9 +157,13 @@ class Backlog:
     async def _handle(self, message: tuple[Any, ...], source: Any, size: int) -> None:
         """As `Port.deliver`, but we are in the port's context already."""
         port = self._port
-        tagged = port.tagged
-        if tagged and message and type(message[0]) is str and message[0] in tagged:
-            handler: Any = tagged[message[0]]
+        handler: Any = None
+        if port.tagged:
+            try:
+                handler = port.tagged.get(message[0])
+            except (IndexError, TypeError):
+                pass  # no element, or one that is no tag
+        if handler is not None:
             arguments = message[1:]
         elif port.mailbox is not None:
             port.mailbox.put(message, source, size)
@@ -171,7 +185,7 @@ class Backlog:
             port.failed(error, message)
         finally:
             port.running = False
-        if result is not None and inspect.isawaitable(result):
+        if is_awaitable(result):
             await self._finish(result, message)
         elif port.doomed is not None:
             port.die(port.doomed)
@@ -190,6 +204,11 @@ class Backlog:
             port.failed(error, message)
         if port.doomed is not None:
             port.die(port.doomed)
+
+
+def is_awaitable(value: Any) -> bool:
+    """As `inspect.isawaitable`, but quick to say so of what handlers usually return."""
+    return type(value) not in _NEVER_AWAITED and inspect.isawaitable(value)
 
 
 def discard(awaitable: Any) -> None:

@@ -1,17 +1,21 @@
 """Waiting for others: `cal`, `killed`, `flush`, `up`, `eval_on`, built on messages and monitors.
 
 A call is an ordinary message whose last element is a fresh reply port, and a monitor on the port
-that is called. Whatever comes first, answer, death or time-out, ends it, exactly once; then the
-reply port and the monitor are gone.
+that is called, the same one for all calls of it that are under way. Whatever comes first, answer,
+death or time-out, ends a call, exactly once; then the reply port is gone, and with the last call
+the monitor.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import CallTimeout, EvalFailed, PortKilled, TransportError, UsageError
+from .errors import CallTimeout, EvalFailed, PortKilled, TransportError
 from .ids import check_port_id
+from .mailbox import check_timeout
+from .ports import Port
 from .reason import Reason
 from .wire import pack
 
@@ -23,45 +27,82 @@ __all__ = ["cal", "eval_on", "flush", "killed", "up"]
 Message = tuple[Any, ...]
 
 
-def check_timeout(timeout: float | None) -> None:
-    """Raise `UsageError` unless `timeout` is None or a number of seconds, 0 or more."""
-    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
-        raise UsageError(f"timeout={timeout!r}: give seconds, 0 or more, or None to wait for ever")
+class Call(Port):
+    """The reply port of one call: what is sent there is the answer, whoever sends it."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node, node.new_port_id(), None, None)
+        self.answer: asyncio.Future[Message] = node.loop.create_future()
+        node.ports[self.id] = self
+
+    def deliver(self, message: Sequence[Any], source: Any, size: int, at: int = 0) -> None:
+        if not self.answer.done():
+            self.answer.set_result(tuple(message[at:]))
+
+    def deliver_run(
+        self, message: Sequence[Any], rest: Iterator[Sequence[Any]], source: Any, size: int, at: int
+    ) -> Sequence[Any] | None:
+        self.deliver(message, source, size, at)
+        return next(rest, None)
+
+    def expire(self, port: str, timeout: float) -> None:
+        """The time is over."""
+        if not self.answer.done():
+            self.answer.set_exception(CallTimeout(f"no answer from {port} within {timeout} s"))
+
+
+class Callee:
+    """A port that calls of this node wait for: watched once, for all of them."""
+
+    __slots__ = ("_guard", "_node", "_port", "calls")
+
+    def __init__(self, node: Node, port: str, message: Message) -> None:
+        if port not in node.ports:
+            pack(message)  # or raise before a monitor has the port's node dialled
+        self.calls: dict[Call, None] = {}
+        self._node = node
+        self._port = port
+        # Outside any port: nobody else's death counts.
+        self._guard = node.watch(port, self._ended)
+        node.callees[port] = self
+
+    def leave(self, call: Call) -> None:
+        """The call has ended; after the last one nobody watches any more."""
+        self.calls.pop(call, None)
+        if not self.calls:
+            self._guard.cancel()
+            if self._node.callees.get(self._port) is self:
+                del self._node.callees[self._port]
+
+    def _ended(self, reason: Reason) -> None:
+        if self._node.callees.get(self._port) is self:
+            del self._node.callees[self._port]
+        for call in self.calls:
+            if not call.answer.done():
+                call.answer.set_exception(PortKilled(reason))
 
 
 async def cal(node: Node, port: str, message: Message, timeout: float | None) -> Message:
     """Send `message` with a reply port at its end, and wait for what is sent there."""
-    check_timeout(timeout)
-    answer: asyncio.Future[Message] = node.loop.create_future()
-
-    def answered(*reply: Any) -> None:
-        if not answer.done():
-            answer.set_result(reply)
-
-    def ended(reason: Reason) -> None:
-        if not answer.done():
-            answer.set_exception(PortKilled(reason))
-
-    def expired() -> None:
-        if not answer.done():
-            answer.set_exception(CallTimeout(f"no answer from {port} within {timeout} s"))
-
-    if port not in node.ports:
-        pack(message)  # or raise before a monitor has the port's node dialled
-    # Before the message: its loss must be noticed. Outside any port: nobody else's death counts.
-    guard = node.watch(port, ended)
-    reply_port = node.new_port(node.new_port_id(), answered)
+    if timeout is not None:
+        check_timeout(timeout)
+    # Watched before the message is sent: its loss must be noticed.
+    callee = node.callees.get(port) or Callee(node, port, message)
+    call = Call(node)
+    callee.calls[call] = None
     alarm = None
     try:
-        node.snd(port, *message, reply_port.id)
+        node.send(port, (*message, call.id))
         if timeout is not None:
-            alarm = node.loop.call_later(timeout, expired)
-        return await answer
+            alarm = node.loop.call_later(timeout, call.expire, port, timeout)
+        return await call.answer
     finally:
         if alarm is not None:
             alarm.cancel()
-        guard.cancel()
-        reply_port.die(())
+        callee.leave(call)
+        call.die(())
 
 
 async def killed(node: Node, port: str) -> Reason:
@@ -92,6 +133,10 @@ async def up(node: Node, node_id: str, timeout: float | None) -> None:
 
 async def flush(node: Node, target: str) -> None:
     """Wait until there is room again on the way to `target`."""
+    peer = node.peers.get(target)
+    if peer is not None:
+        await peer.flushed()
+        return
     node_id, name = check_port_id(target)
     session = None
     if node_id != node.id:

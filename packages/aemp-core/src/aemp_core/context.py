@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, cast
-from weakref import WeakKeyDictionary
 
 from .errors import AmbiguousNodeError, NoCurrentPort
 
@@ -28,7 +27,7 @@ __all__ = ["current_port_of", "find_node", "node_context", "port_context", "requ
 
 _port: ContextVar[Port | None] = ContextVar("aemp_port", default=None)
 _node: ContextVar[Node | None] = ContextVar("aemp_node", default=None)
-_open: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Node]] = WeakKeyDictionary()
+_open: dict[asyncio.AbstractEventLoop, list[Node]] = {}
 
 #: The port whose code is running, or None: the fast spelling for the hot path.
 running_port = _port.get
@@ -85,6 +84,8 @@ def closed(node: Node) -> None:
     nodes = nodes_on(node.loop)
     if node in nodes:
         nodes.remove(node)
+    if not nodes:
+        forget(node.loop)
 
 
 def nodes_on(loop: asyncio.AbstractEventLoop) -> list[Node]:
@@ -100,13 +101,16 @@ def forget(loop: asyncio.AbstractEventLoop) -> None:
 def find_node() -> Node | None:
     """The current node; None if no node is open here; `AmbiguousNodeError` if several are."""
     port = _port.get()
-    if port is not None:
-        return cast("Node", port.node)
+    return node_outside() if port is None else cast("Node", port.node)
+
+
+def node_outside() -> Node | None:
+    """`find_node` where it is known that no port is running."""
     node = _node.get()
     if node is not None and not node.closed:
         return node
-    nodes = nodes_on(asyncio.get_running_loop())
-    if not nodes:
+    nodes = _open.get(asyncio.get_running_loop())
+    if nodes is None:
         return None
     if len(nodes) > 1:
         raise AmbiguousNodeError(

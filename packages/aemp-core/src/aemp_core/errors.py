@@ -53,6 +53,12 @@ __all__ = [
     "WrongThread",
 ]
 
+#: What `WrongThread` says.
+NOT_HERE = (
+    "this node belongs to another thread: use node.snd_threadsafe or node.cal_threadsafe, "
+    "or loop.call_soon_threadsafe(...) for other verbs"
+)
+
 #: Exceptions that end the program, and never only the port whose code raised them.
 FATAL = (SystemExit, KeyboardInterrupt)
 

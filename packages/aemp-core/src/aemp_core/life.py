@@ -35,14 +35,16 @@ from .plugins import plugin_manager
 from .ports import Port
 from .reason import Reason
 from .rendezvous import Rendezvous
-from .requests import Inbound, NodePort, Rules
+from .requests import NodePort, Rules
 from .run_queue import RunQueue
 from .session import Session
 from .settings import Settings, unknown
 from .spawner import Spawner
+from .way import Way
 from .wire import PROVIDER, AuthMethod, Framing, Greeting
 
 if TYPE_CHECKING:
+    from .calls import Callee
     from .node import Node
     from .node_events import NodeWatch
 
@@ -77,9 +79,16 @@ class Life(Jobs):
         self.random = random.Random(entropy(32))
         self.id = expand_node_id(nodeid, self._unique)
         self.incarnation = ""
+        self.prefix = ""  # of the IDs of ports made here
         self.closed = False
         self.next_serial = itertools.count(1).__next__
         self.ports: dict[str, Port] = {}
+        #: Ports that are sent messages without further ado: none, if each has to be copied.
+        self.near: dict[str, Port] = {} if self.settings.strict else self.ports
+        #: The ways of messages to ports on nodes there is a link to.
+        self.far: dict[str, Way] = {}
+        #: Ports that calls of this node wait for.
+        self.callees: dict[str, Callee] = {}
         self.peers: dict[str, Peer] = {}
         self.addresses: list[str] = []
         self.rules = Rules(self.settings.rules)
@@ -101,7 +110,6 @@ class Life(Jobs):
         self.rendezvous: Rendezvous
         self.spawner: Spawner
         self.node_port: NodePort
-        self.inbound: Inbound
 
     @classmethod
     def of(cls, settings: Settings) -> Node:
@@ -121,12 +129,12 @@ class Life(Jobs):
         node: Node = self  # type: ignore[assignment]
         self.loop = asyncio.get_running_loop()
         self.incarnation = self._unique()
+        self.prefix = f"{self.id}#{self.incarnation}."
         self.queue = RunQueue(self.loop, self._relieved)
         self.pulse = Pulse(node)
         self.rendezvous = Rendezvous(node)
         self.spawner = Spawner(node)
         self.node_port = NodePort(node)
-        self.inbound = Inbound(node)
         self._ask_plugins(node)
         self.dialler = Dialler(node)
         context.opened(node)

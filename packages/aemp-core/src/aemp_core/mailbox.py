@@ -13,14 +13,15 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
+from . import backlog
 from .backlog import Room
-from .context import require_port
+from .context import require_port, running_port
 from .errors import CallTimeout, UsageError
 
 if TYPE_CHECKING:
     from .ports import Port
 
-__all__ = ["Mailbox", "mailbox_of"]
+__all__ = ["Mailbox", "check_timeout", "mailbox_of"]
 
 Message = tuple[Any, ...]
 Predicate = Callable[[Message], object]
@@ -44,9 +45,11 @@ class Mailbox:
 
     def put(self, message: Message, source: Any, size: int) -> None:
         """A message arrives."""
-        overflow = self.room.add(size)
-        if overflow is not None:
-            self._port.die(overflow)
+        room = self.room  # `Room.add`, without the call
+        room.count += 1
+        room.size += size
+        if room.count > room.limit or room.size > backlog.ROOM_BYTES:
+            self._port.die(room.overflow())
             return
         self._fresh.append((message, source, size))
         if self._waiters:
@@ -63,9 +66,16 @@ class Mailbox:
 
     async def get(self, tag: str, timeout: float | None) -> Message:
         """The oldest message tagged `tag`, without the tag."""
+        if timeout is not None:
+            check_timeout(timeout)
         if not isinstance(tag, str):
             raise UsageError(f"{tag!r} is no tag: tags are str (get_cond takes a predicate)")
-        message = self._take_tag(tag)
+        message: Message | None
+        fresh = self._fresh
+        if fresh and not self._tags and fresh[0][0][:1] == (tag,) and self._port.doomed is None:
+            message = self._taken(fresh.popleft())  # as mostly: nothing has to be passed over
+        else:
+            message = self._take_tag(tag)
         if message is None:
             message = await self._wait(
                 lambda: self._take_tag(tag), timeout, f"message tagged {tag!r}"
@@ -74,6 +84,9 @@ class Mailbox:
 
     async def get_cond(self, predicate: Predicate | None, timeout: float | None) -> Message:
         """The oldest message `predicate` accepts; without one, the oldest of all."""
+        check_timeout(timeout)
+        if predicate is not None and not callable(predicate):
+            raise UsageError(f"get_cond({predicate!r}): give a function of a message, or nothing")
         if predicate is None:
             message = self.take()
             if message is None:
@@ -104,15 +117,18 @@ class Mailbox:
 
     def _taken(self, entry: _Entry) -> Message:
         message, self._port.source, size = entry
-        self.room.take(size)
+        room = self.room  # `Room.take`, without the call
+        room.count -= 1
+        room.size -= size
+        if room.waiting:
+            room.relieve_if_low()
         return message
 
     def _take_tag(self, tag: str) -> Message | None:
         if self._port.doomed is not None:
             return None
-        serials = self._tags.get(tag)
-        if serials:
-            return self._taken(self._passed.pop(self._first(tag, serials)))
+        if self._tags and tag in self._tags:
+            return self._taken(self._passed.pop(self._first(tag, self._tags[tag])))
         return self._take_fresh(lambda message: bool(message) and message[0] == tag)
 
     def _first(self, tag: str, serials: deque[int]) -> int:
@@ -196,9 +212,15 @@ def _resolve(waiter: asyncio.Future[bool]) -> None:
         waiter.set_result(False)
 
 
+def check_timeout(timeout: float | None) -> None:
+    """Raise `UsageError` unless `timeout` is None or a number of seconds, 0 or more."""
+    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
+        raise UsageError(f"timeout={timeout!r}: give seconds, 0 or more, or None to wait for ever")
+
+
 def mailbox_of(verb: str) -> Mailbox:
     """The mailbox of the current port; `UsageError` if it is no async port."""
-    port = require_port(verb)
+    port = running_port() or require_port(verb)
     if port.mailbox is None:
         raise UsageError(
             f"{verb} receives in an async port, and {port.id} is none: make it with port_async, "

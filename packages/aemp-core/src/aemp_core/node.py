@@ -153,29 +153,25 @@ class Node(Router):
         self.queue.put(Init(local, function, args, spawned=False), ())
         return local.id
 
-    async def get(self, tag: str, /, timeout: float | None = None) -> Message:
+    def get(self, tag: str, /, timeout: float | None = None) -> Coroutine[Any, Any, Message]:
         """Receive the oldest message tagged `tag`, and return it without the tag.
 
         Raises:
             CallTimeout: none came within `timeout` seconds.
             UsageError: not called in an async port.
         """
-        calls.check_timeout(timeout)
-        return await mailbox_of("get").get(tag, timeout)
+        return mailbox_of("get").get(tag, timeout)
 
-    async def get_cond(
+    def get_cond(
         self, predicate: Callable[[Message], object] | None = None, /, timeout: float | None = None
-    ) -> Message:
+    ) -> Coroutine[Any, Any, Message]:
         """Receive the oldest message for which ``predicate(message)`` is true, or any.
 
         Raises:
             CallTimeout: none came within `timeout` seconds.
             UsageError: not called in an async port.
         """
-        calls.check_timeout(timeout)
-        if predicate is not None and not callable(predicate):
-            raise UsageError(f"get_cond({predicate!r}): give a function of a message, or nothing")
-        return await mailbox_of("get_cond").get_cond(predicate, timeout)
+        return mailbox_of("get_cond").get_cond(predicate, timeout)
 
     def messages(self) -> AsyncIterator[Message]:
         """Every message of this async port, in order of arrival."""

@@ -1,14 +1,18 @@
 """The outflow: what a stream has to write, joined and counted.
 
-Frames of one loop turn are joined and written once. The transport below is left holding at most
-one write that the operating system did not take at once; everything after it waits here. So
-`buffered` is exact, a slow peer costs no copies of what waits for it, and whenever that one
-write has gone, `_written` is told.
+Frames of one loop turn are joined and written once; those that answer what was just read, as soon
+as it is handled. The transport below is left holding at most
+one write that the operating system did not take at once; everything after it waits here. So a
+slow peer costs no copies of what waits for it, and whenever that one write has gone, `_written`
+is told.
 """
 
 from __future__ import annotations
 
 import asyncio
+from threading import get_ident
+
+from .errors import NOT_HERE, WrongThread
 
 __all__ = ["WRITE_BYTES", "Outflow"]
 
@@ -21,31 +25,39 @@ JOIN_FRAMES = 256
 class Outflow(asyncio.Protocol):
     """The writing half of a `Stream`.
 
+    `_waiting` says that `_flush` will come by itself: at the end of this loop turn, when what was
+    read is handled, or when the operating system has taken what it did not take at once.
+
     Attributes:
         loop: the loop of the node.
-        buffered: bytes sent that the operating system has not taken; what the transport holds
-            of them (`_base`) is looked up by `measure` only.
     """
 
-    __slots__ = ("_base", "_choked", "_frames", "_joined", "_transport", "buffered", "loop")
+    __slots__ = (
+        "_base", "_choked", "_frames", "_joined", "_thread", "_transport", "_waiting", "loop",
+    )  # fmt: skip
 
     _transport: asyncio.Transport
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.buffered = 0
-        self._base = 0
+        self._base = 0  # what the transport held when that was looked up last
         self._frames: list[bytes] = []
         self._joined = 0  # how many of them, from the first, are pieces joined
         self._choked = False
+        self._waiting = False
+        self._thread = get_ident()
 
-    def _put(self, frame: bytes) -> None:
-        """Have `frame` written at the end of this loop turn."""
-        frames = self._frames
-        if not frames:
-            self.loop.call_soon(self._flush)
-        frames.append(frame)
-        self.buffered += len(frame)
+    def _wait(self) -> None:
+        """Have `_flush` called at the end of this loop turn; `WrongThread` in another thread."""
+        if get_ident() != self._thread:
+            raise WrongThread(NOT_HERE)
+        self._waiting = True
+        self.loop.call_soon(self._flush)
+
+    @property
+    def buffered(self) -> int:
+        """See `Link`."""
+        return self._base + sum(map(len, self._frames))
 
     def _written(self) -> None:
         """The operating system took what it had not taken at once; more may wait here."""
@@ -53,16 +65,14 @@ class Outflow(asyncio.Protocol):
 
     def _drop_frames(self) -> None:
         self._frames.clear()
-        self.buffered = self._base = self._joined = 0
+        self._base = self._joined = 0
 
     def measure(self) -> int:
         """See `Link`."""
         if len(self._frames) - self._joined >= JOIN_FRAMES:
             self._join()
-        if self._choked and self.buffered:
-            here = self.buffered - self._base
+        if self._choked and self._base:
             self._base = self._transport.get_write_buffer_size()
-            self.buffered = self._base + here
         return self.buffered
 
     def _join(self) -> None:
@@ -81,14 +91,18 @@ class Outflow(asyncio.Protocol):
     def _flush(self) -> None:
         frames = self._frames
         transport = self._transport
-        if not frames or self._choked or transport.is_closing():
+        if self._choked:
+            return  # `resume_writing` comes here again
+        self._waiting = False
+        if not frames or transport.is_closing():
             return
-        # Not choked, so the transport holds nothing: `buffered` is the size of `frames`.
-        here = self.buffered
-        if here <= WRITE_BYTES:
+        if len(frames) == 1:
+            self._joined = 0
+            transport.write(frames.pop())
+        elif sum(map(len, frames)) <= WRITE_BYTES:
             data = b"".join(frames)
             frames.clear()
-            here = self._joined = 0
+            self._joined = 0
             transport.write(data)
         else:
             while frames and not self._choked:
@@ -99,19 +113,16 @@ class Outflow(asyncio.Protocol):
                 data = b"".join(frames[:count])
                 del frames[:count]
                 self._joined = max(0, self._joined - count)
-                here -= size
                 transport.write(data)
         self._base = transport.get_write_buffer_size() if self._choked else 0
-        self.buffered = self._base + here
 
     def pause_writing(self) -> None:
         """The operating system did not take all of a write."""
-        self._choked = True
+        self._choked = self._waiting = True
 
     def resume_writing(self) -> None:
         """It has taken the rest."""
         self._choked = False
-        self.buffered -= self._base
         self._base = 0
         self._flush()
         self._written()

@@ -78,8 +78,8 @@ class Peer:
     """Everything a node holds about another."""
 
     __slots__ = (
-        "_allowance", "_deadline", "_queue", "_queued_bytes", "_ready", "_room",
-        "cuts", "dialling", "id", "node", "received", "sent", "session", "targets",
+        "_deadline", "_queue", "_queued_bytes", "_ready", "_room", "allowance", "cuts",
+        "dialling", "id", "node", "received", "sent", "session", "targets",
     )  # fmt: skip
 
     def __init__(self, node: Node, id: str) -> None:
@@ -94,7 +94,7 @@ class Peer:
         # With the port in question; None: a request that keeps the contract, never held up.
         self._queue: deque[tuple[str | None, bytes]] = deque()
         self._queued_bytes = 0
-        self._allowance = 0
+        self.allowance = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._ready: list[asyncio.Future[None]] = []
         self._room: list[asyncio.Future[None]] = []
@@ -113,35 +113,44 @@ class Peer:
         Raises:
             UnsendableError: the message cannot be sent at all.
         """
-        about = about or name
-        packed = pack(message, to=name)
-        if len(packed) > self.node.settings.frame_limit:
-            raise UnsendableError(
-                f"the message takes {len(packed)} bytes, over frame_limit, "
-                f"{self.node.settings.frame_limit}: send it in parts"
-            )
+        packed = pack(message, name)
         session = self.session
         if session is None:
-            if self._may_pass(about, len(packed) + QUEUED_BYTES):
-                self._enqueue(about, packed)
+            self._wait_for_link(about or name, packed)
             return
-        frame = session.link.encode(packed)
-        limit = session.info.frame_limit
-        if limit is not None and len(frame) > limit:
+        frame = session.encode(packed)
+        size = len(frame)
+        # The allowance is never more than one frame may take.
+        if size > self.allowance or self.cuts:
+            self._check_length(size, session.frame_limit)
+            if not self._may_pass(about or name, size):
+                return
+        else:
+            self.allowance -= size
+        self.sent += 1
+        session.send(frame)
+
+    def _wait_for_link(self, about: str, packed: bytes) -> None:
+        """Keep a message until there is a link, if there is room."""
+        self.node.queue.check_thread()
+        self._check_length(len(packed), self.node.settings.frame_limit)
+        if self._may_pass(about, len(packed) + QUEUED_BYTES):
+            self._enqueue(about, packed)
+
+    def _check_length(self, size: int, limit: int) -> None:
+        if size > limit:
+            whose = "frame_limit here" if limit == self.node.settings.frame_limit else "its limit"
             raise UnsendableError(
-                f"the message takes {len(frame)} bytes and {self.id} accepts {limit}: "
-                "send it in parts, or raise frame_limit there"
+                f"the message takes {size} bytes, {self.id} is sent {limit}, {whose}: "
+                "send it in parts, or raise frame_limit"
             )
-        if self._may_pass(about, len(frame)):
-            self.sent += 1
-            session.link.send(frame)
 
     def _may_pass(self, about: str, size: int) -> bool:
         """Whether a message may go: its port is not cut, and there is room; else it is lost."""
         if self.cuts and about in self.cuts:
             return False
-        self._allowance -= size
-        if self._allowance >= 0 or self._has_room(1):
+        self.allowance -= size
+        if self.allowance >= 0 or self._has_room(1):
             return True
         text = (
             f"{self.buffered()} bytes wait for {self.id} and {size} more do not fit; "
@@ -153,22 +162,22 @@ class Peer:
 
     def control(self, request: str, *arguments: Any) -> None:
         """Send a node request that keeps the contract; it passes up to twice the limit."""
-        packed = pack((request, *arguments), to="")
-        self._allowance -= len(packed)
-        if self._allowance < 0 and not self._has_room(2):
+        packed = pack((request, *arguments), "")
+        self.allowance -= len(packed)
+        if self.allowance < 0 and not self._has_room(2):
             self.lose((reasons.TRANSPORT_ERROR, f"{self.id} takes nothing, twice send_limit waits"))
             return
         if self.session is None:
             self._enqueue(None, packed)
         else:
             self.sent += 1
-            self.session.link.send(self.session.link.encode(packed))
+            self.session.send(self.session.encode(packed))
 
     def beat(self) -> None:
         """Send the empty message, so that the peer hears us."""
         if self.session is not None:
             self.sent += 1
-            self.session.link.send(self.session.link.encode(HEARTBEAT))
+            self.session.send(self.session.encode(HEARTBEAT))
 
     def buffered(self) -> int:
         """Bytes that wait here for this peer."""
@@ -185,7 +194,9 @@ class Peer:
         limit = self.node.settings.send_limit
         mine, all_peers = self.buffered(), self.node.buffered()
         room = min(limit - mine, limit * TOTAL - all_peers, limit // STRIDE)
-        self._allowance = max(0, room)
+        if self.session is not None:
+            room = min(room, self.session.frame_limit)
+        self.allowance = max(0, room)
         return mine < limit * times and all_peers < limit * times * TOTAL
 
     def _enqueue(self, about: str | None, packed: bytes) -> None:
@@ -246,7 +257,7 @@ class Peer:
         if self.dialling:
             self._end_dialling()
         queue, self._queue, self._queued_bytes = self._queue, deque(), 0
-        self._allowance = 0
+        self.allowance = 0
         session = self.session = Session(self, link)
         self.node.node_event(self.id, True, ())
         for waiter in self._take_ready():
@@ -262,14 +273,13 @@ class Peer:
 
     def _move(self, session: Session, about: str | None, packed: bytes) -> None:
         """Send what was queued; as a frame it may be longer than it was packed."""
-        frame = session.link.encode(packed)
-        limit = session.info.frame_limit
-        if about is not None and limit is not None and len(frame) > limit:
-            text = f"a message took {len(frame)} bytes and {self.id} accepts {limit}"
+        frame = session.encode(packed)
+        if about is not None and len(frame) > session.frame_limit:
+            text = f"a message took {len(frame)} bytes, {self.id} accepts {session.frame_limit}"
             self._cut_one(about, (reasons.TRANSPORT_ERROR, text, f"{self.id}#{about}"))
         elif about is None or self._may_pass(about, len(frame)):
             self.sent += 1
-            session.link.send(frame)
+            session.send(frame)
 
     def lose(self, reason: Reason) -> None:
         """The link is lost, or none could be made: everything that follows from it, in one step."""
@@ -278,7 +288,7 @@ class Peer:
             self._end_dialling()
         self._queue.clear()
         self._queued_bytes = 0
-        self._allowance = 0
+        self.allowance = 0
         queue = self.node.queue
         for name, target in self.targets.items():
             if not target.cut:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import Context
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from . import reason as reasons
-from .backlog import Backlog, discard
+from .backlog import Backlog, discard, is_awaitable
 from .context import port_context, running_port
 from .errors import FATAL, NoHandler, UsageError
 from .ids import PortID
@@ -74,27 +75,36 @@ class Port:
 
     # -- receiving ---------------------------------------------------------------------------
 
-    def deliver(self, message: tuple[Any, ...], source: Any, size: int) -> None:
-        """Handle one message of the run queue, or put it where it waits."""
+    def deliver(self, message: Sequence[Any], source: Any, size: int, at: int = 0) -> None:
+        """Handle one message of the run queue, or put it where it waits.
+
+        Its elements begin at `at`: in a frame, which a peer sent, the name of the port is first.
+        """
         if self.state:
             if self.state == _BUSY:
-                self.backlog.put(message, source, size)  # type: ignore[union-attr]
+                self.backlog.put(tuple(message[at:]), source, size)  # type: ignore[union-attr]
             return
         # `Backlog.handle` is the same for code that is in the port's context already.
-        tagged = self.tagged
-        if tagged and message and type(message[0]) is str and message[0] in tagged:
-            handler: Handler | None = tagged[message[0]]
-            arguments = message[1:]
+        handler = None
+        if self.tagged:
+            try:
+                handler = self.tagged.get(message[at])
+            except (IndexError, TypeError):
+                pass  # no element, or one that is no tag
+        if handler is not None:
+            arguments = message[at + 1 :]
         elif self.mailbox is not None:
-            self.mailbox.put(message, source, size)
+            self.mailbox.put(tuple(message[at:]), source, size)
             return
         else:
             handler = self.default
-            arguments = message
+            if handler is None:
+                self.source = source
+                message = tuple(message[at:])
+                self.failed(NoHandler.of(message), message)
+                return
+            arguments = message[at:]
         self.source = source
-        if handler is None:
-            self.failed(NoHandler.of(message), message)
-            return
         context = self._context
         if context is None:
             context = self._context = port_context(self)
@@ -106,13 +116,72 @@ class Port:
             raise
         except BaseException as error:
             self.running = False
-            self.failed(error, message)
+            self.failed(error, tuple(message[at:]))
         else:
             self.running = False
-            if result is not None and inspect.isawaitable(result):
-                self._wait(result, message)
+            if result is not None and is_awaitable(result):
+                self._wait(result, tuple(message[at:]))
         if self.doomed is not None:
             self.die(self.doomed)
+
+    def deliver_run(
+        self, message: Sequence[Any], rest: Iterator[Sequence[Any]], source: Any, size: int, at: int
+    ) -> Sequence[Any] | None:
+        """`deliver` for a message, and for those of `rest` behind it that are for this port, too.
+
+        Frames (`at` is 1) are for this port as long as they name the same; other messages all are.
+        The context is entered once for as many as handlers that return None can deal with. Returns
+        the message to go on with, None if there is none left.
+        """
+        if self.state or self.mailbox is not None:
+            self.deliver(message, source, size, at)
+            return next(rest, None)
+        self.source = source
+        self.running = True
+        try:
+            following: Sequence[Any] | None
+            last, result, error, following = self.context.run(self._work, message, rest, at)
+        finally:
+            self.running = False
+        if error is not None:
+            self.failed(error, tuple(last[at:]))
+        elif result is not None and is_awaitable(result):
+            self._wait(result, tuple(last[at:]))
+        if self.doomed is not None:
+            self.die(self.doomed)
+        return following
+
+    def _work(
+        self, first: Sequence[Any], rest: Iterator[Sequence[Any]], at: int
+    ) -> tuple[Any, Any, Any, Any]:
+        """Handle messages until something happens: the last one, its result or error, the next."""
+        name = first[0] if at else None
+        message = first
+        try:
+            for message in chain((first,), rest):
+                if at and message[0] != name:
+                    return None, None, None, message
+                handler = None
+                if self.tagged:
+                    try:
+                        handler = self.tagged.get(message[at])
+                    except (IndexError, TypeError):
+                        pass
+                if handler is not None:
+                    result = handler(*message[at + 1 :])
+                elif self.mailbox is not None:  # since a moment ago
+                    return None, None, None, message
+                elif self.default is not None:
+                    result = self.default(*message[at:])
+                else:
+                    raise NoHandler.of(tuple(message[at:]))
+                if result is not None or self.doomed is not None or self.state:
+                    return message, result, None, next(rest, None)
+        except FATAL:
+            raise
+        except BaseException as error:
+            return message, None, error, next(rest, None)
+        return None, None, None, None
 
     def _wait(self, awaitable: Any, message: tuple[Any, ...]) -> None:
         """Have an async handler finish before the next message is handled."""
@@ -290,23 +359,28 @@ class Port:
         node.ports.pop(self.id, None)
         if self.on_death is not None:
             self.on_death(self, reason)
-        watches, self.watches = self.watches, None
-        for watch in watches or ():
-            node.queue.put(watch, reason)
-        dependents, self.dependents = self.dependents, None
-        for watch in dependents or ():
-            watch.cancel()
+        # Most ports have none of these.
+        if self.watches:
+            watches, self.watches = self.watches, None
+            for watch in watches:
+                node.queue.put(watch, reason)
+        if self.dependents:
+            dependents, self.dependents = self.dependents, None
+            for watch in dependents:
+                watch.cancel()
         self.tagged = self.default = self.on_error = None
         if self.backlog is not None:
             self.backlog.drop()
         if self.mailbox is not None:
             self.mailbox.drop()
-        jobs, self.jobs = self.jobs, None
-        for job in jobs or ():
-            job.cancel()
-        resources, self.resources = self.resources, None
-        for guard in reversed(resources or {}):
-            guard.release()
+        if self.jobs:
+            jobs, self.jobs = self.jobs, None
+            for job in jobs:
+                job.cancel()
+        if self.resources:
+            resources, self.resources = self.resources, None
+            for guard in reversed(resources):
+                guard.release()
 
 
 class ResourceGuard(Guard):

@@ -11,12 +11,12 @@ the log and to the monitor of the port in question; the peer learns no more.
 from __future__ import annotations
 
 import fnmatch
-import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import reason as reasons
+from .backlog import is_awaitable
 from .errors import FATAL, AempError
 from .expose import exposed_function
 from .ids import check_port_id
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .session import Session
     from .settings import Rule
 
-__all__ = ["Inbound", "NodePort", "Request", "Rules"]
+__all__ = ["NodePort", "Request", "Rules"]
 
 #: What a peer may do where no rule names it.
 DEFAULTS: Mapping[str, bool] = {
@@ -67,28 +67,6 @@ class Rules:
                 if word in rule.allow:
                     return True
         return DEFAULTS[word]
-
-
-class Inbound:
-    """The receiver of everything that comes over links."""
-
-    __slots__ = ("_node", "_prefix")
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._prefix = f"{node.id}#"
-
-    def deliver(self, message: list[Any], session: Session, size: int) -> None:
-        """Find the port a frame is for."""
-        name = message[0]
-        if name:
-            port = self._node.ports.get(self._prefix + name)
-            if port is not None:
-                port.deliver(tuple(message[1:]), session, size)
-            else:
-                self._node.unknown_port(session, name)
-        else:
-            self._node.node_port.deliver(tuple(message[1:]), session, size)
 
 
 class Request:
@@ -187,7 +165,7 @@ class NodePort:
                 _call(request, name, message[1:])
             else:
                 result = handler(request, *message[1:])
-                if inspect.isawaitable(result):
+                if is_awaitable(result):
                     node.own_task(None, awaited(result), waits_for=result)
         except FATAL:
             raise
@@ -353,5 +331,5 @@ def _call(request: Request, name: str, arguments: tuple[Any, ...]) -> None:
     if function is None:
         raise LookupError("neither a node request nor an exposed function")
     result = request.node.call_in(None, function, *arguments)
-    if inspect.isawaitable(result):
+    if is_awaitable(result):
         request.node.own_task(None, awaited(result), waits_for=result)

@@ -16,7 +16,7 @@ from . import context
 from .context import current_port_of, require_port
 from .errors import PortError, UnsendableError, UsageError
 from .expose import exposed_name
-from .ids import PortID, check_node_id, check_port_id, node_of, split_port
+from .ids import PortID, check_node_id, check_port_id, node_of
 from .life import Life
 from .monitor import Guard, Watch
 from .node_events import NodeCallback, NodeWatch
@@ -38,7 +38,7 @@ class Router(Life):
 
     def new_port_id(self) -> PortID:
         """A port ID that was never used and never will be."""
-        return PortID(f"{self.id}#{self.incarnation}.{self.next_serial()}")
+        return f"{self.prefix}{self.next_serial()}"  # type: ignore[return-value]
 
     def new_port(
         self, port_id: PortID, handler: Handler | None = None, on_error: Any = None
@@ -138,20 +138,45 @@ class Router(Life):
                 another node; the text names the path to the value.
             WrongThread: called outside the thread of the loop.
         """
-        local = self.ports.get(port)
-        if local is None or self.settings.strict:
-            self._snd(port, message)
+        # `send` without the call: this is the verb that is used most.
+        local = self.near.get(port)
+        if local is not None:
+            queue = self.queue
+            queue.items.append((local, message, None, 0))
+            if not queue.armed:
+                queue.arm()
             return
-        queue = self.queue
-        queue.items.append((local, message, None, 0))
-        if not queue.armed:
-            queue.arm()
+        way = self.far.get(port)
+        if way is not None:
+            way(message)
+        else:
+            self._send_far(port, message)
 
-    def _snd(self, port: str, message: Message) -> None:
-        """The long way: a node port, a port elsewhere, a copied message, or nobody."""
-        node_id, name = split_port(port) if isinstance(port, str) else ("", "")
-        if node_id not in self.peers or "#" in name:
-            check_port_id(port)
+    def send(self, port: str, message: Message) -> None:
+        """`snd` of a message that is a tuple already."""
+        local = self.near.get(port)
+        if local is not None:
+            queue = self.queue
+            queue.items.append((local, message, None, 0))
+            if not queue.armed:
+                queue.arm()
+            return
+        way = self.far.get(port)
+        if way is not None:
+            way(message)
+        else:
+            self._send_far(port, message)
+
+    def _send_far(self, port: str, message: Message) -> None:
+        """The long way: a port elsewhere, a node port, a copied message, or nobody."""
+        if isinstance(port, str):
+            node_id, _, name = port.rpartition("#")
+            peer = self.peers.get(node_id)
+            if peer is not None and peer.session is not None:
+                peer.session.ways.used(port, name)
+                peer.snd(name, message)
+                return
+        node_id, name = check_port_id(port)
         if self.closed or not self.incarnation:
             self.check_open()
         if node_id != self.id:

@@ -16,7 +16,8 @@ from contextvars import Context
 from threading import get_ident
 from typing import Any
 
-from .errors import WrongThread
+from .errors import FATAL, NOT_HERE, WrongThread
+from .ports import Port
 
 __all__ = ["RunQueue"]
 
@@ -66,38 +67,94 @@ class RunQueue:
         self._loop.call_soon(self._drain, context=self._context)
         self.armed = True
 
+    def work_on(self, port: Any, frame: list[Any], source: Any, size: int) -> None:
+        """`work` for one frame that was not queued, and whose port is known."""
+        self.armed = True
+        try:
+            port.deliver(frame, source, size, 1)
+        except FATAL as error:
+            self._loop.call_soon(_leave, error, context=self._context)
+        finally:
+            if self.items or self.strained:
+                self._rearm()
+            else:
+                self.armed = False
+
+    def work(self) -> None:
+        """Handle what was just queued at once, without waiting for another turn of the loop.
+
+        For callbacks of the loop alone, and only if the queue was not armed: nothing else waits.
+        """
+        self.armed = True
+        try:
+            self._context.run(self._slice)
+        except FATAL as error:
+            # The transport that called may swallow it; the loop lets it out, before it goes on.
+            self._loop.call_soon(_leave, error, context=self._context)
+        finally:
+            self._rearm()
+
     def check_thread(self) -> None:
         """Raise `WrongThread` outside the loop's thread."""
         if get_ident() != self._thread:
-            raise WrongThread(
-                "this node belongs to another thread: use node.snd_threadsafe or "
-                "node.cal_threadsafe, or loop.call_soon_threadsafe(...) for other verbs"
-            )
+            raise WrongThread(NOT_HERE)
 
     def _drain(self) -> None:
+        try:
+            self._slice()
+        finally:
+            # Also when SystemExit or KeyboardInterrupt leaves the loop: it may be run again.
+            self._rearm()
+
+    def _slice(self) -> None:
         items = self.items
         take = items.popleft
         clock = self._loop.time
         ends = clock() + SLICE_SECONDS
         done = 0
-        try:
-            while items:
-                for _ in range(STRIDE):
-                    receiver, message, source, size = take()
-                    if size:
-                        self.received -= size
+        while items:
+            for _ in range(STRIDE):
+                receiver, message, source, size = take()
+                if size:
+                    self.received -= size
                     receiver.deliver(message, source, size)
-                    if not items:
-                        break
-                done += STRIDE
-                if done >= SLICE_ITEMS or clock() > ends:
-                    break
-        finally:
-            # Also when SystemExit or KeyboardInterrupt leaves the loop: it may be run again.
-            if items:
-                self._loop.call_soon(self._drain, context=self._context)
-            else:
-                self.armed = False
-            if self.strained and self.received < RECEIVED_LIMIT // 2:
-                self.strained = False
-                self.on_relief()
+                    break  # there may have been a stride of messages in it
+                if not items:
+                    receiver.deliver(message, source, 0)
+                    return
+                if items[0][0] is receiver and type(receiver) is Port and not receiver.mailbox:
+                    self._run(receiver, message)
+                    break  # likewise
+                receiver.deliver(message, source, 0)
+            done += STRIDE
+            if done >= SLICE_ITEMS or clock() > ends:
+                return
+
+    def _run(self, port: Port, message: Any) -> None:
+        """Handle a message, and up to a stride of those behind it for the same port."""
+        items = self.items
+        run = [message]
+        while items and items[0][0] is port and not items[0][3] and len(run) < STRIDE:
+            run.append(items.popleft()[1])
+        rest = iter(run)
+        following: Any = next(rest)
+        try:
+            while following is not None:
+                following = port.deliver_run(following, rest, None, 0, 0)
+        except BaseException:
+            # It leaves the loop. If that is run again, the rest is handled.
+            items.extendleft((port, left, None, 0) for left in reversed([*rest]))
+            raise
+
+    def _rearm(self) -> None:
+        if self.items:
+            self._loop.call_soon(self._drain, context=self._context)
+        else:
+            self.armed = False
+        if self.strained and self.received < RECEIVED_LIMIT // 2:
+            self.strained = False
+            self.on_relief()
+
+
+def _leave(error: BaseException) -> None:
+    raise error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import run_queue
 from .link import Link, PeerInfo
 from .reason import Reason
+from .way import Ways
 
 if TYPE_CHECKING:
     from .node import Node
@@ -23,6 +24,8 @@ __all__ = ["RemoteWatch", "Session"]
 
 #: What a heartbeat takes in the longest of our framings: such a chunk begins no message.
 HEARTBEAT_BYTES = 2
+#: Ports a session knows by name before it begins anew.
+KNOWN_PORTS = 1_000
 
 
 class RemoteWatch:
@@ -46,8 +49,9 @@ class Session:
     """What a node holds about one link while it is up."""
 
     __slots__ = (
-        "answered", "begun", "heard", "heard_before", "info", "link", "lost_reason", "node",
-        "paused", "peer", "readers", "sent_before", "serial", "silent_ticks", "watches",
+        "answered", "begun", "encode", "frame_limit", "heard", "heard_before", "info", "link",
+        "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "sent_before",
+        "serial", "silent_ticks", "watches", "ways",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, link: Link) -> None:
@@ -55,7 +59,15 @@ class Session:
         self.node: Node = peer.node
         self.link = link
         self.info: PeerInfo = link.peer
+        # What every message goes through, looked up once.
+        self.encode = link.encode
+        self.send = link.send
+        ours, theirs = self.node.settings.frame_limit, self.info.frame_limit
+        self.frame_limit = ours if theirs is None else min(ours, theirs)
+        self.ways = Ways(self, self.node.far)
         self.watches: dict[str, RemoteWatch] = {}
+        # Ports here that the peer sent to, by name. Dead ones, too: names are never reused.
+        self.ports: dict[str, Any] = {}
         self.lost_reason: Reason | None = None
         self.serial = self.node.next_serial()
         self.paused = False
@@ -78,6 +90,14 @@ class Session:
         """Whether this is the peer's link now."""
         return self.peer.session is self
 
+    def name_of(self, port: Any) -> str:
+        """The name of a port, not the node port, at the other end; "" if `port` is none."""
+        if type(port) is str:
+            node_id, _, name = port.rpartition("#")
+            if node_id == self.info.id:
+                return name
+        return ""
+
     # -- Observer ----------------------------------------------------------------------------
 
     def received(self, messages: Sequence[list[Any]], size: int) -> None:
@@ -87,23 +107,72 @@ class Session:
             if size > HEARTBEAT_BYTES:
                 self.begun = min(self.begun + size, self.node.settings.frame_limit)
             return
-        node = self.node
-        queue = node.queue
+        queue = self.node.queue
+        if len(messages) == 1 and not (queue.armed or self.begun):
+            port = self.ports.get(messages[0][0])
+            if port is not None:  # the short way of a question, and of an answer
+                self.peer.received += 1
+                queue.work_on(port, messages[0], self, size)
+                return
         self.peer.received += len(messages)
         share = size // len(messages) or 1
-        inbound = node.inbound
-        items = [(inbound, message, self, share) for message in messages]
+        place = 0
         if self.begun:
             # Earlier chunks held nothing but the beginning of the first of these.
-            items[0] = (inbound, messages[0], self, share + self.begun)
-            queue.received += self.begun
+            self._put(messages[:1], share + self.begun)
             self.begun = 0
-        queue.items.extend(items)
+            place = 1
+        while place < len(messages):
+            self._put(messages[place : place + run_queue.STRIDE], share)
+            place += run_queue.STRIDE
         if not queue.armed:
-            queue.arm()
-        queue.received += share * len(messages)
+            queue.work()
         if queue.received > run_queue.RECEIVED_LIMIT:
-            node.hold_back(self)
+            self.node.hold_back(self)
+
+    def _put(self, frames: Sequence[list[Any]], share: int) -> None:
+        size = share * len(frames)
+        queue = self.node.queue
+        queue.items.append((self, frames, share, size))
+        queue.received += size
+
+    def deliver(self, frames: Sequence[list[Any]], share: int, size: int = 0) -> None:
+        """Handle frames that came in together; each counts for `share` bytes where it waits."""
+        node = self.node
+        ports = self.ports
+        rest = iter(frames)
+        frame = next(rest, None)
+        try:
+            while frame is not None:
+                name = frame[0]
+                port = ports.get(name)
+                if port is not None:
+                    frame = port.deliver_run(frame, rest, self, share, 1)
+                elif name:
+                    port = node.ports.get(f"{node.id}#{name}")
+                    if port is None:
+                        node.unknown_port(self, name)
+                        frame = next(rest, None)
+                        continue
+                    if len(ports) >= KNOWN_PORTS:
+                        ports.clear()
+                    ports[name] = port
+                else:
+                    # What it asks for may go to the head of the queue, and before the rest.
+                    self._put_back(list(rest), share)
+                    node.node_port.deliver(tuple(frame[1:]), self, share)
+                    return
+        except BaseException:
+            # It leaves the loop. If that is run again, the rest is handled.
+            self._put_back(list(rest), share)
+            raise
+
+    def _put_back(self, frames: list[list[Any]], share: int) -> None:
+        if frames:
+            size = share * len(frames)
+            queue = self.node.queue
+            queue.items.appendleft((self, frames, share, size))
+            queue.received += size
 
     def writable(self) -> None:
         """The link's buffer drained."""
@@ -156,6 +225,7 @@ class Session:
 
     def end(self, text: str) -> None:
         """The link is lost to us, whoever ended it: nothing of it has an effect any more."""
+        self.ways.close()
         watches, self.watches = self.watches, {}
         for watch in watches.values():
             watch.port.unwatch(watch)

@@ -9,11 +9,10 @@ remembered for 60 seconds.
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from . import reason as reasons
-from .backlog import discard
+from .backlog import discard, is_awaitable
 from .errors import FATAL
 from .expose import exposed_function
 from .ids import PortID, is_incarnation, is_port_name
@@ -61,7 +60,7 @@ class Init:
         port.running = True
         try:
             result = port.context.run(self._function, *self._arguments)
-            if not inspect.isawaitable(result) and not self._spawned:
+            if not is_awaitable(result) and not self._spawned:
                 raise TypeError(f"{self._function!r} is no async function")
         except FATAL:
             port.running = False
@@ -74,7 +73,7 @@ class Init:
         if port.doomed is not None:
             discard(result)
             port.die(port.doomed)
-        elif inspect.isawaitable(result):
+        elif is_awaitable(result):
             attach_coroutine(port, result)
 
     def _failed(self, error: BaseException) -> None:

@@ -19,7 +19,8 @@ with unread input would reset it, and take with it what the peer has not read ye
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from . import refusals
 from .conversation import Converse, Locate, Origin
@@ -33,7 +34,7 @@ from .errors import (
 from .link import Observer, PeerInfo
 from .outflow import Outflow
 from .reason import TRANSPORT_ERROR
-from .wire import Connection, Greeted
+from .wire import Connection, Decoder, Greeted
 
 if TYPE_CHECKING:
     from .lobby import Door
@@ -63,17 +64,22 @@ class Stream(Outflow):
     Attributes:
         loop: the loop of the node.
         origin: where the other end is; set once the connection is made.
-        buffered: see `Link`.
     """
 
     __slots__ = (
-        "_begun", "_closing", "_confirmed", "_connection", "_converse", "_door", "_early",
-        "_early_size", "_failure", "_gone", "_greeting", "_live", "_locate", "_observer", "_open",
-        "_paused", "_proof", "_proved", "_reading", "_text", "_timer", "origin",
+        "_begun", "_closing", "_confirmed", "_connection", "_converse", "_decoder", "_door",
+        "_early", "_early_size", "_failure", "_gone", "_greeting", "_live", "_locate", "_observer",
+        "_open", "_paused", "_proof", "_proved", "_reading", "_received", "_text", "_timer",
+        "encode", "origin",
     )  # fmt: skip
 
     origin: Origin
+    #: See `Link`; there once our proof has named the framing.
+    encode: Callable[[bytes], bytes]
     _connection: Connection
+    # Of a live stream: what reads it, and who is told.
+    _decoder: Decoder
+    _received: Callable[[Sequence[list[Any]], int], None]
 
     def __init__(
         self,
@@ -130,11 +136,21 @@ class Stream(Outflow):
         if not self._live:
             self._receive(data)
             return
-        messages = self._connection.decode(data)
-        assert self._observer is not None
-        self._observer.received(messages, len(data))
-        if self._connection.error is not None:
-            self._blame(str(self._connection.error))
+        decoder = self._decoder
+        messages = decoder.decode(data)
+        if self._waiting:
+            self._received(messages, len(data))
+        else:
+            # What is sent meanwhile is written when this is handled: a turn of the loop earlier.
+            self._waiting = True
+            try:
+                self._received(messages, len(data))
+            finally:
+                self._waiting = False
+                if self._frames:
+                    self._flush()
+        if decoder.error is not None:
+            self._blame(str(decoder.error))
 
     def eof_received(self) -> None:
         """The peer sends no more: in this protocol that ends the connection."""
@@ -190,6 +206,7 @@ class Stream(Outflow):
         if self._failure is not None:
             raise self._failure
         self._transport.write(self._connection.prove())
+        self.encode = self._connection.encode
         self._confirmed = True
         self._settle()
         return self
@@ -260,11 +277,14 @@ class Stream(Outflow):
                 return  # `resume` comes here again; a closed link only ends
             self._live = True
         self._begun = True
+        self._received = self._observer.received
+        assert self._connection.decoder is not None
+        self._decoder = self._connection.decoder
         early, self._early = b"".join(self._early), []
         if not self._paused:
             messages = self._connection.decode(early)
             if messages or early:
-                self._observer.received(messages, self._early_size)
+                self._received(messages, self._early_size)
             if self._connection.error is not None:
                 self._blame(str(self._connection.error))
         if self._failure is not None:
@@ -296,21 +316,15 @@ class Stream(Outflow):
 
     # -- Link: writing -------------------------------------------------------------------------
 
-    def encode(self, packed: bytes, /) -> bytes:
-        """See `Link`."""
-        return self._connection.encode(packed)
-
     def send(self, frame: bytes, /) -> None:
         """See `Link`. Raises `LocalProtocolError` before both sides have proved themselves."""
         if not self._open:
             if self._failure is None and self._closing is None:
                 raise LocalProtocolError(f"{self.origin.address}: no link yet, nothing may be sent")
             return
-        frames = self._frames  # as `_put` does it, without the call
-        if not frames:
-            self.loop.call_soon(self._flush)
-        frames.append(frame)
-        self.buffered += len(frame)
+        if not self._waiting:
+            self._wait()
+        self._frames.append(frame)
 
     def _written(self) -> None:
         if self._closing is not None:

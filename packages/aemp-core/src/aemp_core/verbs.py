@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from inspect import isawaitable
 from typing import Any, TypeVar, overload
 
 from . import ids
-from .context import find_node, require_port, running_port
+from .backlog import is_awaitable
+from .context import find_node, node_outside, require_port, running_port
 from .errors import PortError
 from .ids import PortID
+from .mailbox import mailbox_of
 from .monitor import Guard
 from .node import Node
 from .node_events import NodeCallback
 from .ports import Handler
 from .reason import Reason
 from .requests import Request
+from .router import Router
 
 __all__ = [
     "after",
@@ -111,7 +113,8 @@ def on(port: str, /, *tags: str) -> Callable[[Function], Function]:
 def snd(port: str, /, *message: Any) -> None:
     """Send a message: see `Node.snd`."""
     here = running_port()
-    (current_node() if here is None else here.node).snd(port, *message)
+    node = node_outside() or current_node() if here is None else here.node
+    node.send(port, message)
 
 
 def kil(port: str, /, *reason: Any) -> None:
@@ -180,30 +183,34 @@ def replies(handler: Callable[..., Any]) -> Handler:
     is a port of this node or of the one that called, never a node port; others are refused.
     """
 
-    def answer(reply: str, result: Any) -> None:
-        if isinstance(result, tuple):
-            snd(reply, *result)
-        elif result is None:
-            snd(reply)
-        else:
-            snd(reply, result)
-
-    async def answer_later(reply: str, result: Any) -> None:
-        answer(reply, await result)
-
     def handle(*message: Any) -> Any:
         *arguments, reply = message
         here = require_port("replies")
-        try:
-            Request(here.node, here.source).permit(reply)  # type: ignore[arg-type]
-        except (PermissionError, PortError) as error:
-            # Else a peer could have this node send anything to anyone in its own name.
-            here.node.refuse(here.source, "answer", str(error))
-            return None
+        node, session = here.node, here.source
+        name = "" if session is None else session.name_of(reply)
+        if not name:
+            try:
+                Request(node, session).permit(reply)  # type: ignore[arg-type]
+            except (PermissionError, PortError) as error:
+                # Else a peer could have this node send anything to anyone in its own name.
+                node.refuse(session, "answer", str(error))
+                return None
         result = handler(*arguments)
-        if isawaitable(result):
-            return answer_later(reply, result)
-        return answer(reply, result)
+        if is_awaitable(result):
+            return answer_later(node, reply, result)
+        if name and session.up:  # without looking for the node again
+            session.peer.snd(name, elements(result))
+        else:
+            node.send(reply, elements(result))
+        return None
+
+    def elements(result: Any) -> Message:
+        if isinstance(result, tuple):
+            return result
+        return () if result is None else (result,)
+
+    async def answer_later(node: Router, reply: str, awaitable: Any) -> None:
+        node.send(reply, elements(await awaitable))
 
     return handle
 
@@ -218,21 +225,21 @@ def rcv_async(port: str, function: Callable[..., Any], /, *args: Any) -> PortID:
     return current_node().rcv_async(port, function, *args)
 
 
-async def get(tag: str, /, timeout: float | None = None) -> Message:
+def get(tag: str, /, timeout: float | None = None) -> Coroutine[Any, Any, Message]:
     """Receive the oldest message of a tag: see `Node.get`."""
-    return await current_node().get(tag, timeout)
+    return mailbox_of("get").get(tag, timeout)
 
 
-async def get_cond(
+def get_cond(
     predicate: Callable[[Message], object] | None = None, /, timeout: float | None = None
-) -> Message:
+) -> Coroutine[Any, Any, Message]:
     """Receive the oldest message a predicate accepts: see `Node.get_cond`."""
-    return await current_node().get_cond(predicate, timeout)
+    return mailbox_of("get_cond").get_cond(predicate, timeout)
 
 
 def messages() -> AsyncIterator[Message]:
     """Every message of this async port: see `Node.messages`."""
-    return current_node().messages()
+    return mailbox_of("messages").messages()
 
 
 def snd_to_func(node: str, function: str | Callable[..., Any], /, *args: Any) -> None:

@@ -10,7 +10,7 @@ from .framing import Decoder, Framing
 from .greeting import MAX_LINE, MIN_NONCE_BYTES, NONCE_BYTES, PROVIDER, Greeting
 from .json_framing import JsonFraming
 from .msgpack_framing import MsgpackFraming
-from .values import HEARTBEAT, MAX_DEPTH, pack, unpack
+from .values import HEARTBEAT, MAX_DEPTH, SCALARS, pack, pack_scalars, unpack
 
 __all__ = [
     "AuthMethod",
@@ -33,7 +33,9 @@ __all__ = [
     "PROVIDER",
     "Proved",
     "Role",
+    "SCALARS",
     "Transcript",
     "pack",
+    "pack_scalars",
     "unpack",
 ]

@@ -116,6 +116,8 @@ class Connection:
 
     Attributes:
         peer: what the peer said of itself; None before `Greeted`.
+        decoder: reads the peer's messages; None before `Proved`. Once `decode` was called with
+            what came first, it may be used directly.
 
     Raises:
         LocalProtocolError: the arguments contradict each other.
@@ -153,7 +155,7 @@ class Connection:
 
         self._ours = self._theirs = State.SILENT
         self._buffer = bytearray()
-        self._decoder: Decoder | None = None
+        self.decoder: Decoder | None = None
         # What our proof will use, known once the peer has greeted.
         self._method: AuthMethod
         self._framing: Framing
@@ -217,20 +219,20 @@ class Connection:
         Raises:
             LocalProtocolError: the peer has not proved itself.
         """
-        if self._decoder is None:
+        if self.decoder is None:
             raise LocalProtocolError(f"we cannot read messages: the peer {self._theirs.value}")
         if self._buffer:
             data = bytes(self._buffer) + data
             self._buffer.clear()
-        messages = self._decoder.decode(data)
-        if self._decoder.error is not None:
+        messages = self.decoder.decode(data)
+        if self.decoder.error is not None:
             self._they(Step.FAULT)
         return messages
 
     @property
     def error(self) -> RemoteProtocolError | None:
         """Why no more messages can be read; None while all is well."""
-        return self._decoder.error if self._decoder is not None else None
+        return self.decoder.error if self.decoder is not None else None
 
     def _read(self) -> Iterator[Event]:
         while self._theirs in _NEXT_LINE:
@@ -309,7 +311,7 @@ class Connection:
                 f"the token of the peer is wrong ({name}): it has another secret, "
                 "or someone changed what was sent"
             )
-        self._decoder = self._framings[framing_name].decoder(self._frame_limit)
+        self.decoder = self._framings[framing_name].decoder(self._frame_limit)
         return Proved(name, framing_name)
 
     _READERS: ClassVar[dict[Step, Callable[[Connection, bytes], Event | None]]] = {

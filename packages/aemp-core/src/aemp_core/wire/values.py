@@ -22,7 +22,7 @@ import msgpack
 
 from ..errors import UnsendableError
 
-__all__ = ["HEARTBEAT", "MAX_DEPTH", "pack", "sift", "unpack"]
+__all__ = ["HEARTBEAT", "MAX_DEPTH", "SCALARS", "pack", "pack_scalars", "sift", "unpack"]
 
 #: How deep lists and dicts may nest, the message itself counted.
 MAX_DEPTH = 128
@@ -30,16 +30,18 @@ MAX_DEPTH = 128
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1
 
 #: Types of which nothing more has to be known: the codecs refuse what else may be wrong.
-_SCALARS = frozenset({type(None), bool, int, str, bytes})
+SCALARS = frozenset({type(None), bool, int, str, bytes})
 _LIST = frozenset({list})
 _STR = frozenset({str})
 _LONG_PATH = 100
 
 _first = itemgetter(0)
-_pack = msgpack.Packer().pack
+#: Packs a message of which it is known that it holds scalars only, its port first. Raises
+#: `OverflowError` or `UnicodeEncodeError` for an int or a str that is not plain.
+pack_scalars = _pack = msgpack.Packer().pack
 
 
-def pack(message: Sequence[Any], /, *, to: str | None = None) -> bytes:
+def pack(message: Sequence[Any], to: str | None = None, /) -> bytes:
     """Check that `message`, a tuple or list, holds plain values only, and pack it.
 
     Args:
@@ -50,7 +52,7 @@ def pack(message: Sequence[Any], /, *, to: str | None = None) -> bytes:
         UnsendableError: a value is not plain; the text names the path to it and the remedy.
     """
     for value in message:
-        if type(value) not in _SCALARS:
+        if type(value) not in SCALARS:
             if not _are_plain(message, MAX_DEPTH):
                 _refuse_unplain(message)
                 message = _simplify(message)
@@ -89,7 +91,7 @@ def sift(batch: list[Any], /, *, closely: bool = False) -> tuple[list[list[Any]]
         and _LIST.issuperset(map(type, batch))
         and all(batch)
         and _STR.issuperset(map(type, map(_first, batch)))
-        and _SCALARS.issuperset(map(type, chain.from_iterable(batch)))
+        and SCALARS.issuperset(map(type, chain.from_iterable(batch)))
     ):
         return batch, None
     good: list[list[Any]] = []
@@ -111,7 +113,7 @@ def _are_plain(values: Iterable[Any], depth: int) -> bool:
     """Whether all `values` are plain and of built-in types, in `depth` layers, this one counted."""
     for value in values:
         kind = type(value)
-        if kind in _SCALARS:
+        if kind in SCALARS:
             continue
         if kind is float:
             if isfinite(value):
