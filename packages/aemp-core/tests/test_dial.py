@@ -5,6 +5,7 @@ from __future__ import annotations
 from core_kit import SECRET, Network, RawClient, nodes, settle
 
 import aemp_core as mp
+from aemp_core.plugins import plugin_manager
 from aemp_core.testing.clock import virtual_clock
 
 
@@ -82,3 +83,58 @@ async def test_a_peer_that_was_given_up_is_known_no_more():
         await settle(2)
         assert [reason[0] for reason in lost] == ["transport_error"]
         assert "absent" not in a.known_nodes()
+
+
+@virtual_clock
+async def test_a_seed_that_rests_is_not_dialled_until_it_is_wanted_again():
+    network = Network.here()
+    async with nodes("a", connected=False, seeds=["memory://b"]) as (a,):
+        await settle(3)
+        assert a.dialler.seed_ids() == {}
+        a.rest_seeds("memory://b")
+        async with nodes("b", connected=False) as (b,):
+            await settle(60)
+            assert not a.up_nodes()
+            a.rest_seeds()
+            await settle(1)
+            assert a.up_nodes() == ["b"]
+            assert a.dialler.seed_ids() == {"b": "memory://b"}
+            a.rest_seeds("memory://b")
+            await settle(1)
+            assert a.up_nodes() == ["b"]  # a link that there is stays
+            network.reset("a", "b")
+            await settle(60)
+            assert not a.up_nodes()
+            assert a.dialler.seed_ids() == {}
+
+
+@virtual_clock
+async def test_addresses_are_taken_back():
+    async with nodes("a", "b", connected=False) as (a, b):
+        a.learn("b", "memory://b", "memory://elsewhere")
+        a.forget("b", "memory://b")
+        a.forget("b", "never learnt")
+        a.forget("nobody", "memory://nobody")
+        a.mon("b", lambda reason: None)
+        await settle(5)
+        assert not a.up_nodes()
+        a.learn("b", "memory://b")
+        await a.up("b", 5)
+
+
+@virtual_clock
+async def test_plugins_add_words_to_the_greeting():
+    class Plugin:
+        @staticmethod
+        @mp.hookimpl
+        def aemp_features(node):
+            return ["one", f"of-{node.id}"]
+
+    plugin_manager().register(Plugin)
+    try:
+        async with nodes("a", "b") as (a, b):
+            await a.up("b", 5)
+            features = a.peers["b"].session.info.features
+            assert features == {"fence", "one", "of-b"}
+    finally:
+        plugin_manager().unregister(Plugin)

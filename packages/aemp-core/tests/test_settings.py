@@ -98,6 +98,8 @@ def test_an_unknown_setting_like_no_other_is_told_all() -> None:
         ("rules", [{"node": "*", "allow": ["evil"]}], "unknown word of a rule 'evil'"),
         ("rules", [{"node": "*", "alow": ["eval"]}], "did you mean 'allow'"),
         ("strict", 1, "true or false"),
+        ("topology", "ring", "use one of hub, mesh"),
+        ("role", "leader", "use one of auto, global, ordinary"),
         ("log_level", "LOUD", "use one of CRITICAL, ERROR"),
     ],
 )

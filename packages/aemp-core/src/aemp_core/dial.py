@@ -60,6 +60,7 @@ class Dialler:
         self._attempts: dict[str, dict[str, asyncio.Task[None]]] = {}
         self._failures: dict[str, str] = {}
         self._losses: dict[str, float] = {}  # when nodes were lost, oldest first
+        self._resting: frozenset[str] = frozenset()
 
     def start(self) -> None:
         """Begin with the seeds."""
@@ -84,6 +85,14 @@ class Dialler:
         peer = self._node.peers.get(node_id)
         if peer is not None and peer.dialling:
             self._reach_all(peer)
+
+    def forget(self, node_id: str, addresses: Iterable[str]) -> None:
+        """Take back what `learn` noted; attempts that run end by themselves."""
+        book = self._addresses.get(node_id, {})
+        for address in addresses:
+            book.pop(address, None)
+        if not book:
+            self._addresses.pop(node_id, None)
 
     def begin(self, peer: Peer) -> None:
         """Something waits for `peer`."""
@@ -152,6 +161,22 @@ class Dialler:
 
     # -- seeds -------------------------------------------------------------------------------
 
+    def rest(self, addresses: Iterable[str]) -> None:
+        """Dial these seeds no more until they are left out of a later call; links stay."""
+        self._resting = frozenset(addresses)
+        for seed in self._seeds:
+            if seed.address not in self._resting:
+                seed.hurry.set()
+
+    def seed_ids(self) -> dict[str, str]:
+        """Which node was found at which seed, by node ID; what strangers claim does not count."""
+        return {
+            node_id: seed.address
+            for seed in self._seeds
+            for node_id in (seed.node_id, seed.claimed)
+            if node_id is not None and self._node.node_is_up(node_id)
+        }
+
     async def _keep(self, seed: Seed) -> None:
         """Have a link to whoever is at `seed`, for ever."""
         pause = FIRST_PAUSE
@@ -163,6 +188,10 @@ class Dialler:
                 pause = FIRST_PAUSE
                 await asyncio.sleep(node.random.uniform(0, JITTER_SECONDS))
             seed.hurry.clear()
+            if seed.address in self._resting:
+                await seed.hurry.wait()
+                pause = FIRST_PAUSE
+                continue
             try:
                 candidate = await self._connect(seed.address)
             except TransportError as error:

@@ -63,6 +63,15 @@ def aemp_authorise(node: Node) -> Any:
 
 
 @hookspec
+def aemp_features(node: Node) -> Iterable[str]:
+    """Words for the greeting of `node`: what it understands beyond protocol version 1.
+
+    A peer's words are `PeerInfo.features`. Letters, digits, ``_`` and ``-``.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def aemp_addresses(node: Node) -> Any:
     """A function ``(node_id: str) -> Iterable[str]`` that names addresses of a node.
 

@@ -56,7 +56,7 @@ log = logging.getLogger("aemp_core.node")
 CLOSE_SECONDS = 5.0
 #: Loop turns it gives queued work, which may make new work of itself for ever.
 CLOSE_TURNS = 10_000
-#: What we answer beyond protocol version 1, told in the greeting.
+#: What core answers beyond protocol version 1, told in the greeting; plugins add words of theirs.
 FEATURES = ("fence",)
 
 
@@ -92,6 +92,9 @@ class Life(Jobs):
         self.peers: dict[str, Peer] = {}
         self.addresses: list[str] = []
         self.rules = Rules(self.settings.rules)
+        self.features = list(FEATURES)
+        #: What plugins keep with this node, each under a class of theirs.
+        self.extensions: dict[type, Any] = {}
         self.authorise_hooks: list[Callable[..., Any]] = []
         self.address_hooks: list[Callable[[str], Any]] = []
         self.auth_methods: dict[str, AuthMethod] = {}
@@ -186,6 +189,7 @@ class Life(Jobs):
             self._transports.update(transports)
         for requests in hook.aemp_requests(node=node):
             self.node_port.requests.update(requests)
+        self.features.extend(_flat(hook.aemp_features(node=node)))
         self.authorise_hooks = hook.aemp_authorise(node=node)
         self.address_hooks = hook.aemp_addresses(node=node)
 
@@ -260,7 +264,7 @@ class Life(Jobs):
                 "incarnation": self.incarnation,
                 "heartbeat": f"{settings.heartbeat:g}",
                 "frame": str(settings.frame_limit),
-                "features": ",".join(FEATURES),
+                "features": ",".join(self.features),
             },
         )
 

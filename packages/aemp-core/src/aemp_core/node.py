@@ -266,6 +266,14 @@ class Node(Router):
             self.transport(address).check(address)
         self.dialler.learn(check_node_id(node_id), addresses)
 
+    def forget(self, node_id: str, *addresses: str) -> None:
+        """Take back addresses given to `learn`."""
+        self.dialler.forget(check_node_id(node_id), addresses)
+
+    def rest_seeds(self, *addresses: str) -> None:
+        """Dial these of the seeds no more until a later call leaves them out; links stay up."""
+        self.dialler.rest(addresses)
+
     # -- other threads -----------------------------------------------------------------------
 
     def snd_threadsafe(self, port: str, /, *message: Any) -> None:

@@ -18,6 +18,8 @@ __all__ = ["Rule", "Settings"]
 
 MIN_SECRET_BYTES = 16
 RULE_WORDS = ("eval", "spawn", "call", "kil", "relay")
+TOPOLOGIES = ("hub", "mesh")
+ROLES = ("auto", "global", "ordinary")
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 
 _NODE_ID_PATTERN = re.compile(r"(?:[A-Za-z0-9_.:/-]|%n|%u){0,255}\Z")
@@ -202,6 +204,15 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"use one of {', '.join(words)}")
+        return str(value)
+
+    return check
+
+
 def _level(value: Any) -> str:
     if not isinstance(value, str) or value.upper() not in LOG_LEVELS:
         raise ValueError(f"use one of {', '.join(LOG_LEVELS)}")
@@ -242,6 +253,9 @@ class Settings:
         frame_limit: bytes of the longest message accepted, 64 KiB to 1 GiB.
         spawn_limit: live ports one other node may have spawned here.
         rules: what which nodes may ask of this one.
+        topology: which links a node keeps, for aemp-global: ``hub``, one to a global node; or
+            ``mesh``, one to every node.
+        role: for aemp-global: ``global``, ``ordinary``, or ``auto``: global if it is a seed.
         strict: local messages are copied through the codec, so that what works locally works
             remotely; set by programs only.
         log_level: the least severity logged by the ``aemp`` command.
@@ -265,6 +279,8 @@ class Settings:
     frame_limit: int = _setting(16 * 2**20, _integer(2**16, 2**30, "bytes"))
     spawn_limit: int = _setting(10_000, _integer(0, _BIG, "ports"))
     rules: tuple[Rule, ...] = _setting((), _rules)
+    topology: str = _setting("hub", _one_of(TOPOLOGIES))
+    role: str = _setting("auto", _one_of(ROLES))
     strict: bool = _setting(False, _flag, file=False)
     log_level: str = _setting("WARNING", _level)
 
