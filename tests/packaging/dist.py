@@ -17,8 +17,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SMOKE = Path(__file__).with_name("smoke.py")
-DISTRIBUTIONS = {"tcp": {"aemp-core", "aemp-tcp"}}
+DISTRIBUTIONS = {"tcp": {"aemp-core", "aemp-tcp"}, "global": {"aemp-core", "aemp-global"}}
 
 
 def main(extra: str) -> None:
@@ -36,7 +35,7 @@ def main(extra: str) -> None:
         pip(python, "check")
         if "Usage:" not in run(away, python.with_name("aemp"), "--help"):
             sys.exit("aemp --help shows no usage")
-        run(away, python, SMOKE)
+        run(away, python, Path(__file__).with_name(f"smoke_{extra}.py"))
     print(f"aemp-core[{extra}] works when installed from {', '.join(w.name for w in wheels)}")
 
 

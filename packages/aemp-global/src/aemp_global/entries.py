@@ -1,0 +1,114 @@
+"""Entries: what one node may write into the registry, and what a peer may say it wrote.
+
+An *entry* is a value under a *key* of a *family*, written by its *owner*, a node. Limits are the
+same where an owner writes and where others receive: an owner is told at once, with an exception,
+and a peer that sends more than an owner may have is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aemp_core.wire import pack, unpack
+
+from .errors import RegistryError
+
+__all__ = ["GONE", "Change", "Key", "check_change", "check_family", "check_key", "snapshot"]
+
+#: Characters of a family or a key: a port ID fits.
+NAME_LENGTH = 512
+#: Bytes of one value, packed: several entries fit into every frame that tells them.
+VALUE_BYTES = 16_384
+#: Entries one node may have, and bytes of them with their names.
+OWNER_ENTRIES = 250_000
+OWNER_BYTES = 64 * 2**20
+#: What an entry counts beside its value and names.
+ENTRY_BYTES = 64
+
+#: Families of our own begin with this; it cannot be typed by accident.
+OURS = "'"
+
+Key = tuple[str, str]
+
+
+class Gone:
+    """The value of an entry that was deleted."""
+
+    def __repr__(self) -> str:
+        return "GONE"
+
+
+GONE = Gone()
+
+#: Family and key, the value or `GONE`, and the bytes it counts for.
+Change = tuple[Key, Any, int]
+
+
+def check_family(family: Any) -> str:
+    """A family that user code names; `RegistryError` if it cannot be one."""
+    _check_name("family", family)
+    if family.startswith(OURS):
+        raise RegistryError(f"{family!r}: families that begin with {OURS} belong to aemp-global")
+    return str(family)
+
+
+def check_key(key: Any) -> str:
+    """A key of a family; `RegistryError` if it cannot be one."""
+    _check_name("key", key)
+    return str(key)
+
+
+def _check_name(what: str, name: Any) -> None:
+    if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH or not _encodable(name):
+        raise RegistryError(
+            f"{name!r:.100} is no {what}: use a str of 1 to {NAME_LENGTH} characters"
+        )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def snapshot(value: Any) -> tuple[Any, int]:
+    """A copy of a plain value as others will see it, and its bytes.
+
+    Raises:
+        RegistryError: it is too long.
+        UnsendableError: it is not plain.
+    """
+    packed = pack((value,))
+    if len(packed) > VALUE_BYTES:
+        raise RegistryError(
+            f"a value of {len(packed)} bytes is too long to register, {VALUE_BYTES} are allowed: "
+            "register a port, and have it asked"
+        )
+    return unpack(packed)[0], len(packed)
+
+
+def cost(key: Key, size: int) -> int:
+    """Bytes an entry counts for."""
+    return len(key[0]) + len(key[1]) + size + ENTRY_BYTES
+
+
+def check_change(item: Any) -> Change:
+    """One change as a peer sends it, ``[family, key]`` or ``[family, key, value]``.
+
+    Raises `ValueError` saying what is wrong.
+    """
+    if not isinstance(item, Sequence) or isinstance(item, (str, bytes)) or len(item) not in (2, 3):
+        raise ValueError(f"{item!r:.100} is no change of an entry")
+    family, key = item[:2]
+    for name in (family, key):
+        if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
+            raise ValueError(f"{name!r:.100} names no entry")
+    if len(item) == 2:
+        return (family, key), GONE, 0
+    size = len(pack((item[2],)))
+    if size > VALUE_BYTES:
+        raise ValueError(f"the value of {key!r:.100} takes {size} bytes")
+    return (family, key), item[2], cost((family, key), size)

@@ -1,0 +1,49 @@
+"""What aemp-global plugs in: the exchange with each node that starts, and addresses it finds.
+
+What a hook needs is imported in it, because ``aemp --help`` loads every plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from aemp_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from aemp_core.node import Node
+
+__all__ = ["aemp_addresses", "aemp_features", "aemp_node_started", "aemp_requests"]
+
+
+@hookimpl
+def aemp_features(node: Node) -> Iterable[str]:
+    """Peers that name the same word are told hello."""
+    from .service import FEATURE
+
+    return [FEATURE]
+
+
+@hookimpl
+def aemp_requests(node: Node) -> Mapping[str, Any]:
+    """``registry``: what neighbours say."""
+    from .groups import of
+    from .service import REQUEST
+
+    return {REQUEST: of(node).request}
+
+
+@hookimpl
+def aemp_addresses(node: Node) -> Callable[[str], Iterable[str]]:
+    """What the network knows of a node, now and later."""
+    from .groups import of
+
+    return of(node).addresses
+
+
+@hookimpl
+def aemp_node_started(node: Node) -> None:
+    """Begin."""
+    from .groups import of
+
+    of(node).start()

@@ -1,0 +1,105 @@
+"""What the tests of aemp-global share: networks in a simulated world, and waiting for agreement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import aemp_core as mp
+import aemp_global as gl
+from aemp_core.testing import Process, SimulatedNetwork, World
+
+__all__ = ["Crowd", "agree", "members", "within"]
+
+
+async def within(seconds: float, condition: Callable[[], Any], what: str = "") -> float:
+    """Wait until `condition` is true, so many seconds of virtual time at most; how long it took."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while not condition():
+        if loop.time() - began > seconds:
+            raise AssertionError(f"not within {seconds} s: {what or condition}")
+        await asyncio.sleep(0.02)
+    return loop.time() - began
+
+
+def members(node: mp.Node, group: str = "all") -> list[str]:
+    """The ports in a group, as a node has them, in an order of their own."""
+    return sorted(gl.of(node).grp_get(group))
+
+
+def agree(nodes: Iterable[mp.Node], expected: Iterable[str], group: str = "all") -> bool:
+    """Whether all nodes see exactly these ports in a group."""
+    ports = sorted(expected)
+    return all(members(node, group) == ports for node in nodes)
+
+
+class Crowd:
+    """Nodes in processes of their own, each with a port in the group "all".
+
+    Args:
+        world: where they live.
+        globals: names of the nodes that every node has as seeds.
+        settings: of every node.
+    """
+
+    def __init__(self, world: World, globals: Iterable[str] = ("g1", "g2", "g3"), **settings: Any):
+        self.world = world
+        self.globals = tuple(globals)
+        self.settings = {"heartbeat": 4, "monitor_timeout": 11, **settings}
+        self.nodes: dict[str, mp.Node] = {}
+        self.ports: dict[str, str] = {}
+        self.processes: dict[str, Process] = {}
+
+    @property
+    def network(self) -> SimulatedNetwork:
+        return self.world.network
+
+    async def start(self, *names: str, clock: float = 0.0, **settings: Any) -> None:
+        """Start nodes; `clock`: how wrong their wall clocks are. Earlier lives are dead by now."""
+        await asyncio.gather(*(self._start(name, clock, settings) for name in names))
+
+    async def _start(self, name: str, clock: float, settings: dict[str, Any]) -> None:
+        process = self.world.process(name)
+        process.jump(clock)
+        seeds = [f"memory://{each}" for each in self.globals if each != name]
+        given = {
+            "binds": [f"memory://{name}"],
+            "seeds": seeds,
+            "role": "global" if name in self.globals else "auto",
+            **self.settings,
+            **settings,
+        }
+        node = mp.Node(name, entropy=process.entropy, wall_clock=process.wall_clock, **given)
+
+        async def begin() -> None:
+            await node.start()
+            port = node.port(lambda *message: None)
+            gl.of(node).grp_reg("all", port)
+            gl.of(node).grp_get("all")
+            self.nodes[name], self.ports[name] = node, port
+
+        self.processes[name] = process
+        await process.call(begin)
+
+    def kill(self, *names: str) -> None:
+        """Kill processes."""
+        for name in names:
+            self.processes[name].kill()
+            del self.nodes[name], self.ports[name]
+
+    def power_off(self, *names: str) -> None:
+        """Take machines off the network without a word."""
+        for name in names:
+            self.processes[name].power_off()
+            del self.nodes[name], self.ports[name]
+
+    def agreed(self) -> bool:
+        """Whether everybody alive sees everybody alive and nobody else."""
+        return agree(self.nodes.values(), self.ports.values())
+
+    async def close(self) -> None:
+        """Close every node in order."""
+        for name, node in self.nodes.items():
+            await self.processes[name].call(node.close)

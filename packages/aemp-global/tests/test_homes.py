@@ -1,0 +1,189 @@
+"""Homes: how nodes find a global, move to another, and what links they keep meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from global_kit import Crowd, members, within
+
+import aemp_core as mp
+import aemp_global as gl
+from aemp_core.testing import SimulatedNetwork, World
+
+G = ("g1", "g2", "g3")
+
+
+def home(node: mp.Node) -> str | None:
+    service = gl.of(node)
+    return service.exchange.home if service.homing.at_home else None
+
+
+async def crowd_of(world: World, count: int, **settings: Any) -> Crowd:
+    """Three globals, and so many ordinary nodes, all agreed."""
+    crowd = Crowd(world, **settings)
+    await crowd.start(*G)
+    await crowd.start(*(f"n{number}" for number in range(count)))
+    await within(10, crowd.agreed)
+    return crowd
+
+
+async def test_globals_are_linked_pairwise_and_ordinary_nodes_with_one(aemp_world: World) -> None:
+    crowd = await crowd_of(aemp_world, 6)
+    for name, node in crowd.nodes.items():
+        up = set(node.up_nodes())
+        if name in G:
+            assert up >= set(G) - {name}
+        else:
+            assert up == {home(node)}
+            assert home(node) in G
+    await crowd.close()
+
+
+async def test_a_node_is_dialled_by_its_id_alone_on_first_use(aemp_world: World) -> None:
+    crowd = await crowd_of(aemp_world, 6)
+    one, two = crowd.nodes["n1"], crowd.nodes["n2"]
+    await crowd.processes["n1"].call(one.up, "n2")
+    assert set(one.up_nodes()) == {home(one), "n2"}
+    assert set(two.up_nodes()) == {home(two), "n1"}
+    assert (await crowd.processes["n1"].call(lambda: one.cal("n3", "info", timeout=5))) == ("n3",)
+    await crowd.close()
+
+
+async def test_a_message_to_a_node_that_comes_later_waits_for_it(aemp_world: World) -> None:
+    crowd = await crowd_of(aemp_world, 2)
+    one = crowd.nodes["n1"]
+    call = crowd.processes["n1"].start(one.cal("late", "info"))
+    await asyncio.sleep(3)
+    assert not call.done()
+    await crowd.start("late")
+    assert await asyncio.wait_for(crowd.processes["n1"].finish(call), 2) == ("late",)
+    await crowd.close()
+
+
+async def test_a_node_that_loses_its_home_is_at_another_within_a_second(aemp_world: World) -> None:
+    crowd = await crowd_of(aemp_world, 6)
+    for name in ("n1", "n2"):
+        await crowd.processes["n0"].call(crowd.nodes["n0"].up, name)
+    lost = home(crowd.nodes["n0"])
+    assert lost is not None
+    downs: list[str] = []
+    crowd.nodes["n0"].mon_nodes(lambda node_id, up, reason: up or downs.append(node_id))
+    crowd.kill(lost)
+    took = await within(
+        1, lambda: all(home(node) not in (None, lost) for name, node in crowd.nodes.items()
+                       if name not in G)
+    )  # fmt: skip
+    assert took < 1
+    assert downs == [lost]
+    await within(5, crowd.agreed)
+    await crowd.close()
+
+
+async def test_moving_to_another_home_shows_nowhere(aemp_world: World) -> None:
+    crowd = await crowd_of(aemp_world, 4)
+    told: list[Any] = []
+    for name, node in crowd.nodes.items():
+        gl.of(node).grp_mon("all", lambda *report, name=name: told.append((name, *report)))
+    await asyncio.sleep(1)
+    told.clear()
+    node = crowd.nodes["n0"]
+    before = home(node)
+    assert before is not None
+    crowd.network.reset("n0", before)
+    await within(2, lambda: home(node) is not None)
+    await asyncio.sleep(5)
+    assert told == []
+    assert crowd.agreed()
+    await crowd.close()
+
+
+async def test_a_seed_becomes_global_when_somebody_has_it_as_seed(
+    aemp_network: SimulatedNetwork,
+) -> None:
+    """Two nodes that have each other as seeds: neither can know that it is one."""
+    one = await aemp_network.node("one", seeds=["memory://two"])
+    two = await aemp_network.node("two", seeds=["memory://one"])
+    port = one.port()
+    gl.of(one).grp_reg("g", port)
+    assert await asyncio.wait_for(gl.of(two).grp_wait("g"), 5) == [port]
+    assert gl.of(one).exchange.is_global or gl.of(two).exchange.is_global
+
+
+async def test_seeds_in_a_chain_make_one_network(aemp_network: SimulatedNetwork) -> None:
+    nodes = [await aemp_network.node("n0", seeds=[])]
+    for number in range(1, 5):
+        nodes.append(await aemp_network.node(f"n{number}", seeds=[f"memory://n{number - 1}"]))
+    port = nodes[0].port()
+    gl.of(nodes[0]).grp_reg("g", port)
+    assert await asyncio.wait_for(gl.of(nodes[4]).grp_wait("g"), 10) == [port]
+    assert await nodes[4].cal("n1", "info", timeout=5) == ("n1",)
+
+
+async def test_a_node_that_shall_be_ordinary_stays_so(aemp_network: SimulatedNetwork) -> None:
+    plain = await aemp_network.node("plain", seeds=[], role="ordinary")
+    other = await aemp_network.node("other", seeds=["memory://plain"])
+    await asyncio.sleep(20)
+    assert not gl.of(plain).exchange.is_global
+    assert home(other) is None
+    hub = await aemp_network.node("hub", seeds=["memory://plain"], role="global")
+    await within(10, lambda: home(other) == home(plain) == hub.id)
+
+
+async def test_topology_mesh_links_everybody_with_everybody(aemp_world: World) -> None:
+    crowd = await crowd_of(aemp_world, 5, topology="mesh")
+    everybody = set(crowd.nodes)
+    await within(
+        10, lambda: all({*node.up_nodes(), name} == everybody for name, node in crowd.nodes.items())
+    )
+    crowd.network.reset("n0")
+    await within(
+        20, lambda: all({*node.up_nodes(), name} == everybody for name, node in crowd.nodes.items())
+    )
+    await crowd.close()
+
+
+async def test_an_address_that_is_out_of_date_is_forgotten(aemp_network: SimulatedNetwork) -> None:
+    await aemp_network.node("hub", seeds=[])
+    one = await aemp_network.node("one", seeds=["memory://hub"])
+    two = await aemp_network.node("two", seeds=["memory://hub"])
+    await one.up("two")
+    await two.crash()
+    await asyncio.sleep(5)
+    await aemp_network.node("two", seeds=["memory://hub"], binds=["memory://elsewhere"])
+    dials = aemp_network.dials
+    assert await one.cal("two", "info", timeout=5) == ("two",)
+    assert "memory://two" not in one.dialler._addresses.get("two", ())
+    assert aemp_network.dials - dials <= 2
+
+
+async def test_a_second_node_of_an_id_is_told_and_does_not_fill_the_log(
+    aemp_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    crowd = await crowd_of(aemp_world, 2)
+    process = aemp_world.process("twin")
+    twin = mp.Node(
+        "n0", entropy=process.entropy, wall_clock=process.wall_clock,
+        binds=["memory://twin"], seeds=["memory://g1", "memory://g2", "memory://g3"],
+        heartbeat=4, monitor_timeout=11,
+    )  # fmt: skip
+    with caplog.at_level(logging.ERROR):
+        await process.call(twin.start)
+        await asyncio.sleep(120)
+    told = [each for each in caplog.messages if "duplicate node ID n0" in each]
+    assert 1 <= len(told) <= 20
+    await process.call(twin.close)
+    await within(65, crowd.agreed)
+    await crowd.close()
+
+
+async def test_a_node_whose_clock_was_set_back_replaces_its_past(aemp_world: World) -> None:
+    crowd = await crowd_of(aemp_world, 2)
+    crowd.power_off("n0")
+    await asyncio.sleep(0.1)
+    await crowd.start("n0", clock=-86_400)
+    await within(30, crowd.agreed)
+    assert len(members(crowd.nodes["g1"])) == 5
+    await crowd.close()
