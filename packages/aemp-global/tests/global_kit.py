@@ -41,11 +41,16 @@ class Crowd:
     Args:
         world: where they live.
         globals: names of the nodes that every node has as seeds.
+        grouped: whether they have such a port, and follow that group.
         settings: of every node.
     """
 
-    def __init__(self, world: World, globals: Iterable[str] = ("g1", "g2", "g3"), **settings: Any):
+    def __init__(
+        self, world: World, globals: Iterable[str] = ("g1", "g2", "g3"), *, grouped: bool = True,
+        **settings: Any,
+    ) -> None:  # fmt: skip
         self.world = world
+        self.grouped = grouped
         self.globals = tuple(globals)
         self.settings = {"heartbeat": 4, "monitor_timeout": 11, **settings}
         self.nodes: dict[str, mp.Node] = {}
@@ -75,10 +80,11 @@ class Crowd:
 
         async def begin() -> None:
             await node.start()
-            port = node.port(lambda *message: None)
-            gl.of(node).grp_reg("all", port)
-            gl.of(node).grp_get("all")
-            self.nodes[name], self.ports[name] = node, port
+            self.nodes[name] = node
+            if self.grouped:
+                port = self.ports[name] = node.port(lambda *message: None)
+                gl.of(node).grp_reg("all", port)
+                gl.of(node).grp_get("all")
 
         self.processes[name] = process
         await process.call(begin)

@@ -199,6 +199,9 @@ class Dialler:
                 log.log(level, "seed %s: %s", seed.address, error)
                 seed.failure = str(error)
             else:
+                if seed.address in self._resting:
+                    candidate.close("this seed is needed no more")
+                    continue
                 if await self._meet(seed, candidate):
                     continue
                 pause = LINKED_PAUSE if not seed.failure else pause

@@ -47,6 +47,7 @@ class Homing:
         self.known: dict[str, Any] = {}
         self.at_home = False
         self._seeds: list[str] = []
+        self._steps = 0
         self._tried: dict[str, None] = {}
         self._failed: dict[str, None] = {}
         self._timer: Any = None
@@ -80,6 +81,7 @@ class Homing:
             elif self._timer is None and not self._service.backing_off:
                 self._seeds = list(self._node.settings.seeds)
                 self._node.random.shuffle(self._seeds)
+                self._steps = 0
                 self._step()
 
     def _will_do(self, neighbour: Neighbour) -> bool:
@@ -122,7 +124,9 @@ class Homing:
             chosen = self._node.random.choice(fresh)
             self._tried[chosen] = None
             self._service.keeper.keep(chosen)
-        if self._seeds and not (fresh and not self._exchange.neighbours):
+        # A seed has twice the time to answer: at the start all nodes may be busy starting.
+        self._steps += 1
+        if self._seeds and self._steps % 2 and not (fresh and self._steps == 1):
             self._seeds.pop()
         self._rest(self._seeds)
         if not fresh and not self._seeds:
