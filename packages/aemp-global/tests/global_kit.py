@@ -93,13 +93,15 @@ class Crowd:
         """Kill processes."""
         for name in names:
             self.processes[name].kill()
-            del self.nodes[name], self.ports[name]
+            del self.nodes[name]
+            self.ports.pop(name, None)
 
     def power_off(self, *names: str) -> None:
         """Take machines off the network without a word."""
         for name in names:
             self.processes[name].power_off()
-            del self.nodes[name], self.ports[name]
+            del self.nodes[name]
+            self.ports.pop(name, None)
 
     def agreed(self) -> bool:
         """Whether everybody alive sees everybody alive and nobody else."""

@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from global_kit import members, within
+from global_kit import within
 
 import aemp_core as mp
 import aemp_global as gl
@@ -259,16 +259,21 @@ async def test_what_is_no_record_names_no_address(
     assert usable(await aemp_network.node("node"), record) == []
 
 
-async def test_the_loopback_address_of_another_host_is_not_dialled(
-    aemp_network: SimulatedNetwork,
+async def test_the_address_of_another_host_is_not_dialled(
+    aemp_network: SimulatedNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Scene(aemp_network) as scene:
-        record = ["another host", "another process", ["memory://victim"]]
+        record = ["another host", "another process", ["memory://not-ours"]]
+        reached: list[str] = []
+        reach = aemp_network.reach
+
+        async def noted(name: str, label: str) -> None:
+            reached.append(name)
+            await reach(name, label)
+
+        monkeypatch.setattr(aemp_network, "reach", noted)
         exchange = gl.of(scene.rogue).exchange
         exchange.write((NODES, "rogue"), record, 50)
         await within(5, lambda: gl.of(scene.hub).families.values(NODES)["rogue"] == record)
-        dials = aemp_network.dials
-        scene.victim.snd("rogue", "devnull")
-        await asyncio.sleep(20)
-        assert aemp_network.dials == dials
-        assert members(scene.victim) == []
+        await scene.victim.up("rogue", 20)
+        assert "not-ours" not in reached

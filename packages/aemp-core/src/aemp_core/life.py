@@ -390,7 +390,8 @@ class Life(Jobs):
 
     async def _close_links(self, reason: Reason) -> None:
         self.rendezvous.close()
-        for peer in list(self.peers.values()):
+        # The newest first: what a link writes out may have to go over an older one.
+        for peer in reversed(list(self.peers.values())):
             if peer.session is not None:
                 peer.session.link.close("closed")
             else:

@@ -28,6 +28,10 @@ What is said between two linked nodes, each as a request ``registry`` to the nod
     row a key, the owner that shows and its value, or the key alone: deleted.
 ``leave``
     An ordinary node has another home now, or closes: what it claimed and followed here is over.
+``promote``, ``globals globals``, ``where node``, ``nowhere node``, ``at node record home``,
+``back node asker record``
+    Beside the registry: a seed is asked to be global; which globals there are; where is a node, and
+    no matter any more; there, or unknown; a node is asked to dial back.
 
 **Only the home of an owner sends on what the owner wrote**, so nothing is ever told second hand and
 no tombstone is needed: what a global holds of an owner came over one link, and goes when that link

@@ -149,7 +149,7 @@ class Homing:
         seeds = self._node.dialler.seed_ids()
         for neighbour in self._exchange.neighbours.values():
             if neighbour.greeted and not neighbour.is_global and neighbour.id in seeds:
-                neighbour.control.append(("promote",))
+                neighbour.say("promote")
                 self._service.wake(neighbour)
 
     def _give_up_waiting(self) -> None:

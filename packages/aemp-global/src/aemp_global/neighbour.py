@@ -19,6 +19,8 @@ __all__ = ["Follow", "Message", "Neighbour"]
 
 #: Bytes of entries in one message; well below what every peer accepts.
 CHUNK_BYTES = 24_576
+#: Messages that wait to be sent first: whoever asks for more at a time gets no answer.
+CONTROL_LIMIT = 10_000
 #: Names in one message.
 CHUNK_NAMES = 64
 
@@ -91,6 +93,11 @@ class Neighbour:
         follow = self.follows.pop(family, None)
         if follow is not None:
             families.unlisten(family, follow.listener)
+
+    def say(self, *message: Any) -> None:
+        """Have a message sent first; dropped, if it takes none of those that wait already."""
+        if len(self.control) < CONTROL_LIMIT:
+            self.control.append(message)
 
     def forget_owner(self, owner: str) -> None:
         """We are not the home of that owner any more."""

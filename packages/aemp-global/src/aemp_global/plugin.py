@@ -13,7 +13,13 @@ from aemp_core.hookspecs import hookimpl
 if TYPE_CHECKING:
     from aemp_core.node import Node
 
-__all__ = ["aemp_addresses", "aemp_features", "aemp_node_started", "aemp_requests"]
+__all__ = [
+    "aemp_addresses",
+    "aemp_features",
+    "aemp_node_started",
+    "aemp_requests",
+    "aemp_transports",
+]
 
 
 @hookimpl
@@ -26,11 +32,20 @@ def aemp_features(node: Node) -> Iterable[str]:
 
 @hookimpl
 def aemp_requests(node: Node) -> Mapping[str, Any]:
-    """``registry``: what neighbours say."""
+    """``registry`` and ``relay``: what neighbours say."""
+    from . import passage, service
     from .groups import of
-    from .service import REQUEST
 
-    return {REQUEST: of(node).request}
+    here = of(node)
+    return {service.REQUEST: here.request, passage.REQUEST: here.passage.request}
+
+
+@hookimpl
+def aemp_transports(node: Node) -> Mapping[str, Any]:
+    """``relay://``."""
+    from .groups import of
+
+    return {"relay": of(node).passage.transport}
 
 
 @hookimpl

@@ -1,9 +1,12 @@
-"""Seeking: addresses of nodes that something waits for, asked of the home until they are known.
+"""Seeking: the way to nodes that something waits for, asked of the home until there is a link.
 
 The home answers at once with what it knows, and again when that changes, until the seeker says
 that it seeks no more. After a move to another home everything that is sought is asked for again.
 What was learnt goes when the link does, so that an address which is out of date is not dialled for
 ever.
+
+    addresses we may dial --DIRECT_SECONDS--> ask it to dial back --BACK_SECONDS--> relay
+    none of them -----------------------------^
 """
 
 from __future__ import annotations
@@ -24,6 +27,25 @@ __all__ = ["Seeking"]
 SEEK_LIMIT = 10_000
 #: Seconds beyond the dial deadline until it is noticed that nothing waits for a node any more.
 SPARE_SECONDS = 1.0
+#: Seconds for dialling alone, and then for the other to dial back, before a relay is tried.
+DIRECT_SECONDS = 2.0
+BACK_SECONDS = 1.0
+
+
+class Sought:
+    """One node that is sought."""
+
+    __slots__ = ("home", "look_back", "step")
+
+    def __init__(self, look_back: Any) -> None:
+        self.look_back = look_back
+        self.step: Any = None
+        self.home: str | None = None
+
+    def cancel(self) -> None:
+        for timer in (self.look_back, self.step):
+            if timer is not None:
+                timer.cancel()
 
 
 class Seeking:
@@ -32,7 +54,7 @@ class Seeking:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._node = service.node
-        self._sought: dict[str, Any] = {}
+        self._sought: dict[str, Sought] = {}
         self._learnt: dict[str, list[str]] = {}
 
     # -- for this node -----------------------------------------------------------------------
@@ -42,12 +64,12 @@ class Seeking:
         if node_id in self._sought or node_id == self._node.id:
             return
         seconds = self._node.settings.monitor_timeout + SPARE_SECONDS
-        self._sought[node_id] = self._service.later(seconds, lambda: self._look_back(node_id))
-        self._ask("where", node_id)
-
-    def _ask(self, verb: str, node_id: str) -> None:
-        if not self._service.exchange.is_global:
-            self._service._ask_home(verb, node_id)
+        later = self._service.later(seconds, lambda: self._look_back(node_id))
+        self._sought[node_id] = Sought(later)
+        if self._service.exchange.is_global:
+            self.told(node_id, *self._where(node_id))
+        else:
+            self._service.ask_home("where", node_id)
 
     def _look_back(self, node_id: str) -> None:
         self.found(node_id)
@@ -57,10 +79,11 @@ class Seeking:
 
     def found(self, node_id: str) -> None:
         """There is a link to it, or nothing waits for it any more."""
-        timer = self._sought.pop(node_id, None)
-        if timer is not None:
-            timer.cancel()
-            self._ask("nowhere", node_id)
+        sought = self._sought.pop(node_id, None)
+        if sought is not None:
+            sought.cancel()
+            if not self._service.exchange.is_global:
+                self._service.ask_home("nowhere", node_id)
 
     def lost(self, node_id: str) -> None:
         """The link was lost: where the node is now has to be asked."""
@@ -69,17 +92,42 @@ class Seeking:
     def renew(self) -> None:
         """There is another home: ask it for everything that is sought."""
         for node_id in self._sought:
-            self._ask("where", node_id)
+            self._service.ask_home("where", node_id)
 
-    def told(self, node_id: Any, record: Any) -> None:
-        """The record of a node, or that it has none."""
-        if node_id not in self._sought:
+    def told(self, node_id: Any, record: Any, home: Any) -> None:
+        """The record of a node and its home, or that there is none."""
+        sought = self._sought.get(node_id)
+        if sought is None:
             return
-        addresses = usable(self._node, record)
+        sought.home = home if isinstance(home, str) and is_node_id(home) else None
+        relayed = [each for each in self._learnt.get(node_id, ()) if each == f"relay://{node_id}"]
+        self._learn(node_id, [*usable(self._node, record), *relayed])
+        if sought.home is not None and sought.step is None:
+            seconds = DIRECT_SECONDS if self._learnt[node_id] else 0.0
+            sought.step = self._service.later(seconds, lambda: self._ask_back(node_id, sought))
+
+    def _learn(self, node_id: str, addresses: list[str]) -> None:
         old = [each for each in self._learnt.get(node_id, ()) if each not in addresses]
         self._node.forget(node_id, *old)
         self._learnt[node_id] = addresses
         self._node.learn(node_id, *addresses)
+
+    def _ask_back(self, node_id: str, sought: Sought) -> None:
+        asked = self._service.passage.ask_back(node_id)
+        seconds = BACK_SECONDS if asked else 0.0
+        sought.step = self._service.later(seconds, lambda: self._relay(node_id))
+
+    def _relay(self, node_id: str) -> None:
+        self._learn(node_id, [*self._learnt.get(node_id, ()), f"relay://{node_id}"])
+
+    def home_of(self, node_id: str) -> str | None:
+        """The home of a node, as far as it is known here."""
+        exchange = self._service.exchange
+        if exchange.is_global:
+            held = exchange.held.get(node_id)
+            return None if held is None else held.home
+        sought = self._sought.get(node_id)
+        return None if sought is None else sought.home
 
     # -- for others --------------------------------------------------------------------------
 
@@ -94,9 +142,14 @@ class Seeking:
         neighbour.seeks[node_id] = None
         self._answer(neighbour, node_id)
 
-    def _answer(self, neighbour: Neighbour, node_id: str) -> None:
+    def _where(self, node_id: str) -> tuple[Any, str | None]:
+        """Record and home of a node."""
+        held = self._service.exchange.held.get(node_id)
         record = self._service.families.values(NODES).get(node_id)
-        neighbour.control.append(("at", node_id, record))
+        return record, None if held is None or record is None else held.home
+
+    def _answer(self, neighbour: Neighbour, node_id: str) -> None:
+        neighbour.say("at", node_id, *self._where(node_id))
         self._service.wake(neighbour)
 
     def changed(self, node_id: str) -> None:
@@ -106,4 +159,4 @@ class Seeking:
             if node_id in neighbour.seeks:
                 self._answer(neighbour, node_id)
         if exchange.is_global and node_id in self._sought:
-            self.told(node_id, self._service.families.values(NODES).get(node_id))
+            self.told(node_id, *self._where(node_id))

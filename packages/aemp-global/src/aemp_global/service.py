@@ -26,6 +26,7 @@ from .homing import Homing
 from .keeper import Keeper
 from .neighbour import Message, Neighbour
 from .owners import Claim
+from .passage import Passage
 from .seeking import Seeking
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Service:
         homing: the search for a home.
         keeper: links that are kept.
         seeking: nodes whose addresses are wanted.
+        passage: relay streams, and nodes that are asked to dial back.
         backing_off: whether a claim of ours was lost a short while ago.
     """
 
@@ -70,6 +72,7 @@ class Service:
         self._back_off = FIRST_BACK_OFF
         self._pumping: dict[Neighbour, None] = {}
         self._mesh: FamilyWatch | None = None
+        self.passage = Passage(self)
 
     def start(self) -> None:
         """Begin, unless that was done: the node is open."""
@@ -79,7 +82,7 @@ class Service:
         node = self.node
         self.families = Families(self._tell_soon)
         self.exchange = Exchange(node.id, node.incarnation, self.families, self)
-        self.following = Following(node.id, self.families, self._ask_home)
+        self.following = Following(node.id, self.families, self.ask_home)
         self.keeper = Keeper(node, self._given_up)
         self.homing = Homing(self)
         self.seeking = Seeking(self)
@@ -157,6 +160,7 @@ class Service:
     def _lost(self, node_id: str) -> None:
         self.keeper.up(node_id)
         self.seeking.lost(node_id)
+        self.passage.lost(node_id)
         was_global = False
         neighbour = self.exchange.neighbours.get(node_id)
         if neighbour is not None:
@@ -172,6 +176,7 @@ class Service:
         def dropped(reason: Reason) -> None:
             current = self.exchange.neighbours.get(neighbour.id) is neighbour
             if current and reason and reason[0] == reasons.SEND_LIMIT and not self.node.closing:
+                self.passage.lost(neighbour.id)
                 self.exchange.begin(neighbour)
                 self._watch(neighbour)
 
@@ -246,16 +251,18 @@ class Service:
             return ("globals", near[:GLOBALS])
         return ("hello", self.exchange.is_global, record_of(self.node), near[:GLOBALS])
 
-    def _ask_home(self, verb: str, what: str) -> None:
+    def ask_home(self, verb: str, what: str) -> None:
+        """Send the home a word about a family or a node, if this node is at home."""
         home = self.exchange.neighbours.get(self.exchange.home or "")
         if home is not None and self.homing.at_home:
-            home.control.append((verb, what))
+            home.say(verb, what)
             self.wake(home)
 
     def _closing(self, reason: Reason) -> None:
         """The node closes: say goodbye, so that nobody waits for us to come back."""
         self.keeper.close()
         self.following.close(self.node.id)
+        self.passage.close()
         for neighbour in self.exchange.neighbours.values():
             if self.node.node_is_up(neighbour.id):
                 self.node.call_in(None, self.node.snd, neighbour.id, REQUEST, "leave")
@@ -293,6 +300,7 @@ class Service:
         self.exchange.greeted(neighbour, session, is_global is True, record)
         if self.exchange.home == neighbour.id and not neighbour.is_global:
             self.exchange.home = None
+        self.passage.greeted(neighbour.id)
         for node_id, its_record in known:
             self.homing.hear_of(node_id, its_record)
         if neighbour.is_global:
@@ -323,9 +331,12 @@ class Service:
     def _hear_nowhere(self, neighbour: Neighbour, node_id: Any) -> None:
         neighbour.seeks.pop(node_id, None)
 
-    def _hear_at(self, neighbour: Neighbour, node_id: Any, record: Any) -> None:
+    def _hear_at(self, neighbour: Neighbour, node_id: Any, record: Any, home: Any) -> None:
         if neighbour.id == self.exchange.home:
-            self.seeking.told(node_id, record)
+            self.seeking.told(node_id, record, home)
+
+    def _hear_back(self, neighbour: Neighbour, node_id: Any, asker: Any, record: Any) -> None:
+        self.passage.asked_back(neighbour, node_id, asker, record)
 
     # -- what the exchange asks for ----------------------------------------------------------
 
@@ -373,7 +384,7 @@ class Service:
         return found
 
 
-OWN_VERBS = frozenset("globals promote family where nowhere at".split())
+OWN_VERBS = frozenset("globals promote family where nowhere at back".split())
 
 
 def _globals(near: Any) -> list[tuple[str, Any]]:
