@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -88,6 +89,14 @@ def test_a_killed_worker_changes_no_total(network: Network, tree: Path) -> None:
     assert f"node {loss['node']} is up" in result.stderr
     assert f"node {loss['node']} is down" in result.stderr
     assert f"sending SIGKILL to {loss['node']}" in result.stderr
+
+
+def test_workers_are_found_in_a_group_where_there_are_groups(network: Network, tree: Path) -> None:
+    result = network.aemp("demo", "--json", "--no-kill", "--workers", "2", str(tree))
+    assert result.returncode == 0, result.stderr
+    groups = importlib.util.find_spec("aemp_global") is not None
+    assert ("ports that count are found in the group demo/counters" in result.stderr) is groups
+    assert ("ports that count are spawned there" in result.stderr) is not groups
 
 
 def test_the_report_for_people(network: Network, tree: Path) -> None:

@@ -177,10 +177,17 @@ class Service:
             current = self.exchange.neighbours.get(neighbour.id) is neighbour
             if current and reason and reason[0] == reasons.SEND_LIMIT and not self.node.closing:
                 self.passage.lost(neighbour.id)
-                self.exchange.begin(neighbour)
-                self._watch(neighbour)
+                self.node.own_task(None, self._begin_again(neighbour))
 
         self.node.watch(neighbour.id, dropped)
+
+    async def _begin_again(self, neighbour: Neighbour) -> None:
+        """Once there is room on the link: or what is said would be dropped at once again."""
+        if self.node.node_is_up(neighbour.id):
+            await self.node.flush(neighbour.id)
+        if self.exchange.neighbours.get(neighbour.id) is neighbour and not self.node.closing:
+            self._watch(neighbour)
+            self.exchange.begin(neighbour)
 
     def _given_up(self, node_id: str) -> None:
         self.homing.forget(node_id)
@@ -213,22 +220,28 @@ class Service:
 
     def _pump(self, neighbour: Neighbour) -> None:
         """Tell a neighbour what there is to tell, as much as may wait on its link."""
-        node, exchange = self.node, self.exchange
+        node = self.node
         for _ in range(BATCH):
-            current = exchange.neighbours.get(neighbour.id) is neighbour
-            if node.closed or not current or not node.node_is_up(neighbour.id):
+            if not self._linked(neighbour):
                 break  # the end of the link is told soon
-            message = exchange.next_message(neighbour)
-            if message is None:
+            if node.peers[neighbour.id].buffered() * 2 >= node.settings.send_limit:
                 break
+            message = self.exchange.next_message(neighbour)
+            if message is None:
+                self._pumping.pop(neighbour, None)
+                return
             if message[0] in ("hello", "globals"):
                 message = self._introduction(message[0], neighbour)
             node.call_in(None, node.snd, neighbour.id, REQUEST, *message)
+        if self._linked(neighbour) and not node.closing:
+            node.own_task(None, self._pump_on(neighbour))
         else:
-            if not node.closing:
-                node.own_task(None, self._pump_on(neighbour))
-                return
-        self._pumping.pop(neighbour, None)
+            self._pumping.pop(neighbour, None)
+
+    def _linked(self, neighbour: Neighbour) -> bool:
+        """Whether there is a link to a neighbour, as far as the node knows now."""
+        current = self.exchange.neighbours.get(neighbour.id) is neighbour
+        return current and not self.node.closed and self.node.node_is_up(neighbour.id)
 
     async def _pump_on(self, neighbour: Neighbour) -> None:
         try:

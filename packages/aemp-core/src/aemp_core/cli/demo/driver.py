@@ -23,8 +23,8 @@ from ...reason import describe
 from ..options import within
 from ..outcome import TIMED_OUT, Failed
 from .check import compare
-from .counter import FUNCTION
 from .process import WorkerProcess
+from .roll import Roll
 from .screen import Screen
 from .tally import Loss, Tally, shown
 from .wordcount import Count
@@ -92,6 +92,7 @@ class Driver:
         for path in files:
             self._queue.put_nowait(path)
         self._files = files
+        self._roll = Roll(node)
         self._workers: list[Worker] = []
         self._hired = 0
         self._replaced = 0
@@ -104,6 +105,7 @@ class Driver:
     async def count(self, workers: int) -> None:
         """Start `workers` processes and have all files counted; fills the tally."""
         self._guards.append(self._node.mon_nodes(self._node_event))
+        self._screen.say(f"ports that count are {self._roll.how}")
         self._begin(self._redraw())
         await asyncio.gather(*(self._keep(self._hire()) for _ in range(workers)))
         started = time.monotonic()
@@ -156,23 +158,22 @@ class Driver:
         process = await WorkerProcess.start(node_id, self._node.addresses, self._secret)
         worker = Worker(node_id, process)
         self._workers.append(worker)
-        up = asyncio.ensure_future(self._node.up(node_id))
+        ready = asyncio.ensure_future(self._roll.port_of(node_id))
         died = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait(
-                {up, died}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                {ready, died}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
             if died.done():
                 raise Failed(f"{node_id} did not start: {process.last_words()}")
-            if not up.done():
+            if not ready.done():
                 raise Failed(
                     f"gave up after {START_SECONDS:g} s waiting for {node_id} to start", TIMED_OUT
                 )
-            await up  # which may have failed
+            worker.port = await ready  # which may have failed
         finally:
-            up.cancel()
+            ready.cancel()
             died.cancel()
-        worker.port = self._node.spawn(node_id, FUNCTION)
         self._guards.append(self._node.mon(worker.port, lambda reason: self._lost(worker, reason)))
         worker.state = "counting"
         return worker

@@ -36,6 +36,7 @@ def _until_input_ends(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> 
 async def _work(settings: dict[str, Any]) -> None:
     from ...node import Node
     from .counter import FUNCTION
+    from .roll import enrol
 
     ended = asyncio.Event()
     watch = threading.Thread(
@@ -47,7 +48,8 @@ async def _work(settings: dict[str, Any]) -> None:
         seeds=settings["seeds"],
         secret=settings["secret"],
         expose=[FUNCTION.partition(":")[0]],
-    ):
+    ) as node:
+        enrol(node)
         await ended.wait()
 
 
