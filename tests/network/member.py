@@ -15,6 +15,10 @@ import sys
 
 import aemp_core as mp
 import aemp_global as gl
+import aemp_global.verbs
+import aemp_tcp.tcp
+import aemp_tcp.unix  # noqa: F401  # imported here once, and not in each process
+from aemp_core.plugins import plugin_manager
 
 
 async def member(node_id: str, directory: str, secret: str, globals: list[str]) -> None:
@@ -51,6 +55,7 @@ async def member(node_id: str, directory: str, secret: str, globals: list[str]) 
 
 
 def main() -> None:
+    plugin_manager()
     told = json.loads(sys.stdin.readline())
     pids: dict[str, int] = {}
     for node_id in told["nodes"]:

@@ -115,7 +115,7 @@ class OwnerState:
             if version <= base:
                 break
             keys[key] = None
-        return base, [(key, *self.entries.get(key, (GONE, 0))) for key in keys]
+        return base, [(key, *self.entries.get(key, (GONE, 0))) for key in reversed(keys)]
 
     def apply(self, base: int, version: int, changes: Iterable[Change]) -> list[Key]:
         """Take over what another holder told of `since`; return the keys that changed.
