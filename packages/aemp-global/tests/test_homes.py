@@ -187,3 +187,59 @@ async def test_a_node_whose_clock_was_set_back_replaces_its_past(aemp_world: Wor
     await within(30, crowd.agreed)
     assert len(members(crowd.nodes["g1"])) == 5
     await crowd.close()
+
+
+async def test_what_is_sought_is_asked_of_the_next_home(aemp_world: World) -> None:
+    """The home dies while a message waits for a node that nobody knows yet."""
+    crowd = await crowd_of(aemp_world, 2)
+    one = crowd.nodes["n0"]
+    call = crowd.processes["n0"].start(one.cal("late", "info"))
+    await asyncio.sleep(1)
+    lost = home(one)
+    assert lost is not None
+    crowd.kill(lost)
+    await within(1, lambda: home(one) not in (None, lost))
+    await crowd.start("late")
+    assert await asyncio.wait_for(crowd.processes["n0"].finish(call), 2) == ("late",)
+    await crowd.close()
+
+
+async def test_the_next_home_is_believed_before_the_last_one_notices(aemp_world: World) -> None:
+    """The link broke at one end only: for its last home the node is there until it is silent."""
+    crowd = await crowd_of(aemp_world, 2)
+    one = crowd.nodes["n0"]
+    last = home(one)
+    assert last is not None
+    crowd.network.half_open("n0", last)
+    aemp_world.network.partition("n0", last)
+    await within(1, lambda: home(one) not in (None, last))
+    await within(0.5, lambda: all(
+        gl.of(crowd.nodes[name]).exchange.held["n0"].home == home(one) for name in G
+        if name != home(one)
+    ))  # fmt: skip
+    assert crowd.agreed()
+    aemp_world.network.heal()
+    await asyncio.sleep(20)
+    assert crowd.agreed()
+    await crowd.close()
+
+
+async def test_what_was_dropped_for_want_of_room_is_said_again(
+    aemp_network: SimulatedNetwork,
+) -> None:
+    """A program fills the queue to the node port of the hub, and what the exchange says is lost."""
+    hub = await aemp_network.node("hub", seeds=[])
+    one = await aemp_network.node("one", seeds=["memory://hub"], send_limit=50_000)
+    await within(5, lambda: home(one) == "hub")
+
+    def work(number: int) -> None:
+        if number == 0:
+            gl.of(one).grp_reg("g", one.id)
+            for _ in range(10):
+                one.snd("hub", "devnull", "x" * 10_000)
+
+    # So many that the loop gets its turn before the notice that something was dropped.
+    port = one.port(work)
+    for number in range(1_000):
+        one.snd(port, number)
+    await within(5, lambda: members(hub, "g") == ["one"])

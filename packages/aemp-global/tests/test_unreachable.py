@@ -136,6 +136,21 @@ async def test_last_words_go_through_a_relay(aemp_network: SimulatedNetwork) -> 
     assert reasons == [("closed", "one")]
 
 
+async def test_who_is_at_the_other_end_of_a_relay_is_missed_at_once(
+    aemp_network: SimulatedNetwork,
+) -> None:
+    hub, one, two = await pair(aemp_network, {"binds": []}, {"binds": []})
+    reasons: list[Any] = []
+    two.mon(one.port(), reasons.append)
+    await two.up("one", 5)
+    await asyncio.sleep(1)
+    await one.crash()
+    assert await within(0.5, lambda: reasons) < 0.5
+    assert [reason[0] for reason in reasons] == ["transport_error"]
+    assert len(gl.of(hub).passage.switchboard) == 0
+    assert not gl.of(two).passage.transport._streams
+
+
 async def test_a_direct_connection_does_not_replace_a_relay_that_works(
     aemp_network: SimulatedNetwork,
 ) -> None:

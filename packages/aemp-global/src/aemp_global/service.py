@@ -177,17 +177,10 @@ class Service:
             current = self.exchange.neighbours.get(neighbour.id) is neighbour
             if current and reason and reason[0] == reasons.SEND_LIMIT and not self.node.closing:
                 self.passage.lost(neighbour.id)
-                self.node.own_task(None, self._begin_again(neighbour))
+                self._watch(neighbour)
+                self.exchange.begin(neighbour)
 
         self.node.watch(neighbour.id, dropped)
-
-    async def _begin_again(self, neighbour: Neighbour) -> None:
-        """Once there is room on the link: or what is said would be dropped at once again."""
-        if self.node.node_is_up(neighbour.id):
-            await self.node.flush(neighbour.id)
-        if self.exchange.neighbours.get(neighbour.id) is neighbour and not self.node.closing:
-            self._watch(neighbour)
-            self.exchange.begin(neighbour)
 
     def _given_up(self, node_id: str) -> None:
         self.homing.forget(node_id)
