@@ -15,7 +15,6 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-SOURCE = ROOT / "packages" / "aemp-core" / "src" / "aemp_core"
 
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -36,16 +35,26 @@ def _concept(path: Path) -> str:
 
 def modules() -> str:
     """Modules by layer, as the contract of the import checker has them, and their concepts."""
+    return _modules("aemp_core")
+
+
+def global_modules() -> str:
+    """The same for aemp_global."""
+    return _modules("aemp_global")
+
+
+def _modules(package: str) -> str:
+    source = ROOT / "packages" / package.replace("_", "-") / "src" / package
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    contract = text.split('containers = ["aemp_core"]')[1]
+    contract = text.split(f'containers = ["{package}"]')[1]
     rows: list[list[str]] = []
     for line in contract.split("layers = [")[1].split("]")[0].splitlines():
         line = line.strip()
         if line.startswith("#"):
             rows.append([f"**{line.lstrip('# ').partition(':')[0]}**", ""])
         for name in re.findall(r"\w+", line) if line.startswith('"') else ():
-            path = SOURCE / f"{name}.py"
-            path = path if path.is_file() else SOURCE / name / "__init__.py"
+            path = source / f"{name}.py"
+            path = path if path.is_file() else source / name / "__init__.py"
             rows.append([f"`{name}`", _concept(path)])
     return _rows("module | concept", rows)
 
@@ -183,8 +192,41 @@ LIMITS = [
 ]
 
 
+GLOBAL_LIMITS = [
+    (
+        "entries.OWNER_ENTRIES",
+        "entries",
+        "of one node: `RegistryFull`; of a peer: it has none more",
+    ),
+    ("entries.OWNER_BYTES", "B", "of them, with their names: the same"),
+    ("entries.VALUE_BYTES", "B", "of one value: `RegistryError`"),
+    ("entries.NAME_LENGTH", "characters", "of a family or a key: `RegistryError`"),
+    ("exchange.OWNER_LIMIT", "nodes", "in a network: no more are taken"),
+    ("exchange.FOLLOW_LIMIT", "families", "that one ordinary node follows: no more are told"),
+    ("seeking.SEEK_LIMIT", "nodes", "sought by one node at a time: no more are answered"),
+    ("ledger.GRACE_SECONDS", "s", "without a home: the entries are hidden"),
+    ("homing.ATTACH_SECONDS", "s", "without an answer of a global: another one is asked"),
+    ("keeper.FORGET_SECONDS", "s", "without a link to another global: it is forgotten"),
+    ("service.LONGEST_BACK_OFF", "s", "longest pause of a node whose ID another one has"),
+    ("directory.ADDRESSES", "addresses", "that a node tells: the first ones"),
+    ("seeking.DIRECT_SECONDS", "s", "dialling alone: the other is asked to dial back"),
+    ("seeking.BACK_SECONDS", "s", "after that: a relay is tried, too"),
+    ("relay_stream.WINDOW", "B", "on their way through a relay, of one stream: the sender waits"),
+    ("switchboard.JOINT_LIMIT", "streams", "of one node through one global: refused"),
+]
+
+
 def limits() -> str:
     """Limits and times, with the constants that hold them."""
+    return _limits("aemp_core", LIMITS)
+
+
+def global_limits() -> str:
+    """The same for aemp_global."""
+    return _limits("aemp_global", GLOBAL_LIMITS)
+
+
+def _limits(package: str, places: list[tuple[str, str, str]]) -> str:
     from aemp_core import Settings
 
     def row(place: str, unit: str, meaning: str) -> list[str]:
@@ -192,11 +234,11 @@ def limits() -> str:
         if module == "settings":
             value, shown = getattr(Settings(), name), f"setting `{name}`"
         else:
-            value = getattr(importlib.import_module(f"aemp_core.{module}"), name)
+            value = getattr(importlib.import_module(f"{package}.{module}"), name)
             shown = f"`{place}`"
         return [_quantity(value, unit), meaning, shown]
 
-    return _rows("how much | of what, and then | where", (row(*limit) for limit in LIMITS))
+    return _rows("how much | of what, and then | where", (row(*limit) for limit in places))
 
 
 def _quantity(value: float, unit: str) -> str:
@@ -211,7 +253,17 @@ def _quantity(value: float, unit: str) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
-    for table in (checks, faults, greeting, limits, modules, requests, transitions)
+    for table in (
+        checks,
+        faults,
+        global_limits,
+        global_modules,
+        greeting,
+        limits,
+        modules,
+        requests,
+        transitions,
+    )
 }
 
 

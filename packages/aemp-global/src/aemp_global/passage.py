@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aemp_core.errors import CallTimeout, TransportError
+from aemp_core.errors import TransportError
 from aemp_core.ids import is_node_id
 
 from .directory import check_record, record_of, usable
@@ -44,7 +44,7 @@ class Passage:
         self.transport = RelayTransport(self._node, self)
         self.switchboard = Switchboard(self.carry, self._may, self.new_stream)
         self._listener: RelayListener | None = None
-        self._waiting: dict[asyncio.Future[None], str] = {}
+        self._waiting: dict[asyncio.Future[bool], str] = {}
 
     # -- Carrier -----------------------------------------------------------------------------
 
@@ -69,26 +69,34 @@ class Passage:
             via = self._service.exchange.home  # a global that cannot be dialled; ours is linked
         if via is None or via == self._node.id:
             raise TransportError(f"relay://{node_id}: no global is known that has a link to it")
-        try:
-            await self._node.up(via, WAY_SECONDS)
-        except CallTimeout as error:
-            raise TransportError(f"relay://{node_id}: {error}") from None
         neighbour = self._service.exchange.neighbours.get(via)
-        if neighbour is None or not neighbour.greeted:
-            waiter: asyncio.Future[None] = self._node.loop.create_future()
-            self._waiting[waiter] = via
-            try:
-                await asyncio.wait({waiter}, timeout=WAY_SECONDS)
-            finally:
-                del self._waiting[waiter]
-                waiter.cancel()
+        if (neighbour is None or not neighbour.greeted) and not await self._reached(via):
+            raise TransportError(f"relay://{node_id}: no link to {via} could be made")
         return via
+
+    async def _reached(self, via: str) -> bool:
+        """Have a link to a node that relays; whether it said hello before long."""
+        waiter: asyncio.Future[bool] = self._node.loop.create_future()
+
+        def lost(reason: object) -> None:
+            if not waiter.done():
+                waiter.set_result(False)
+
+        self._waiting[waiter] = via
+        guard = self._node.watch(via, lost)
+        try:
+            # Not `up` or `wait_for`: who gives up dialling must not be told of a loss instead.
+            await asyncio.wait({waiter}, timeout=WAY_SECONDS)
+        finally:
+            guard.cancel()
+            del self._waiting[waiter]
+        return waiter.done() and waiter.result()
 
     def greeted(self, node_id: str) -> None:
         """A neighbour has said hello: streams may begin."""
         for waiter, via in self._waiting.items():
             if via == node_id and not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(True)
 
     def _may(self, asker: str, target: str) -> str:
         exchange = self._service.exchange
