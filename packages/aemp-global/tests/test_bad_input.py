@@ -82,9 +82,11 @@ async def test_a_global_claims_the_entries_of_one_that_speaks_for_itself(
         other = await aemp_network.node("other", seeds=SEED, role="global")
         gl.of(scene.rogue).become_global()
         await within(5, lambda: gl.of(scene.hub).exchange.neighbours["rogue"].is_global)
-        scene.say("claim", [["other", "z" * 14, 1, 1]])
+        # A wrong row keeps no right one from being heard.
+        scene.say("claim", [["other", "z" * 14, 1, 1], ["third", "z" * 14, 1, 0]])
         await scene.refused(caplog, "it claims the entries of other, which speaks for itself")
         assert "other" in gl.of(scene.hub).families.values(NODES)
+        assert gl.of(scene.hub).exchange.held["third"].home == "rogue"
         await other.close()
 
 

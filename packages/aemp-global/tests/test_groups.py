@@ -116,6 +116,15 @@ async def test_a_node_that_closes_is_gone_at_once_one_that_is_killed_in_a_moment
     assert await within(2.5, lambda: members(hub, "g") == []) > 1.9
 
 
+async def test_a_global_that_closes_is_gone_at_once(aemp_network: SimulatedNetwork) -> None:
+    hub, one, two = await three(aemp_network)
+    other = await aemp_network.node("other", seeds=SEED, role="global")
+    gl.of(other).grp_reg("g", other.port())
+    await within(5, lambda: len(members(hub, "g")) == 1)
+    await other.close()
+    assert await within(0.5, lambda: members(hub, "g") == []) < 0.5
+
+
 async def test_twice_in_one_group_is_an_error_and_in_many_groups_is_none(
     aemp_network: SimulatedNetwork,
 ) -> None:

@@ -82,7 +82,9 @@ def usable(node: Node, record: Any) -> list[str]:
     found = []
     for address in addresses:
         scheme, _, rest = address.partition("://")
-        if scheme == "memory":
+        if scheme == "relay":
+            counts = False  # the way through a global is found, not told
+        elif scheme == "memory":
             counts = process == process_id()
         elif scheme == "unix":
             counts = host == host_id()

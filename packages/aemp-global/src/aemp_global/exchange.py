@@ -89,22 +89,26 @@ class Exchange(Ledger):
         neighbour.reset(self.families)
         neighbour.session = session
         neighbour.greeted = True
+        if neighbour.is_global or is_global:
+            self._orphan(neighbour.id)
         neighbour.is_global = is_global
         neighbour.record = record
-        self._orphan(neighbour.id)
         self._announce_all(neighbour)
         self._around.wake(neighbour)
 
     def _hear_claim(self, neighbour: Neighbour, rows: Any) -> None:
-        for row in _rows(rows, 4):
-            claim = _claim(row)
-            _count(row[3])
-            owner = row[0]
-            if owner == self.id:
-                self._rival(neighbour, claim)
-            elif self.is_global and self._may_claim(neighbour, owner):
-                self._claimed(neighbour, owner, claim)
+        refused = None
+        for owner, claim in [(row[0], _claim(row)) for row in _rows(rows, 4)]:
+            try:
+                if owner == self.id:
+                    self._rival(neighbour, claim)
+                elif self.is_global and self._may_claim(neighbour, owner):
+                    self._claimed(neighbour, owner, claim)
+            except ValueError as error:
+                refused = error  # the others may be right
         self._around.wake(neighbour)
+        if refused is not None:
+            raise refused
 
     def _may_claim(self, neighbour: Neighbour, owner: str) -> bool:
         if owner == neighbour.id:
@@ -239,7 +243,7 @@ class Exchange(Ledger):
 
     def _hear_leave(self, neighbour: Neighbour) -> None:
         held = self.held.get(neighbour.id)
-        if held is not None and held.home == self.id and not neighbour.is_global:
+        if held is not None and held.home in (self.id, neighbour.id):
             self._hide(held)
         neighbour.reset(self.families)
 

@@ -125,10 +125,6 @@ class Families:
         owner = self._shown.get(family, {}).get(name)
         return None if owner is None else (owner, self._values[family][name])
 
-    def of_owner(self, owner: str, family: str) -> list[str]:
-        """The keys an owner has in a family."""
-        return [name for name, owners in self._entries.get(family, {}).items() if owner in owners]
-
     # -- watching ----------------------------------------------------------------------------
 
     def watch(self, watch: FamilyWatch) -> None:

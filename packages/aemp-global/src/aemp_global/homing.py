@@ -48,6 +48,7 @@ class Homing:
         self.at_home = False
         self._seeds: list[str] = []
         self._steps = 0
+        self._searching = False
         self._tried: dict[str, None] = {}
         self._failed: dict[str, None] = {}
         self._timer: Any = None
@@ -79,9 +80,11 @@ class Homing:
             if near:
                 self._settle(self._node.random.choice(near))
             elif self._timer is None and not self._service.backing_off:
-                self._seeds = list(self._node.settings.seeds)
-                self._node.random.shuffle(self._seeds)
-                self._steps = 0
+                if not self._searching:
+                    self._searching = True
+                    self._seeds = list(self._node.settings.seeds)
+                    self._node.random.shuffle(self._seeds)
+                    self._steps = 0
                 self._step()
 
     def _will_do(self, neighbour: Neighbour) -> bool:
@@ -91,6 +94,7 @@ class Homing:
         )  # fmt: skip
 
     def _settle(self, neighbour: Neighbour) -> None:
+        self._searching = False
         self._stop_stepping()
         self._rest(self._node.settings.seeds)
         self._exchange.attach(neighbour)
@@ -164,6 +168,7 @@ class Homing:
 
     def stop(self) -> None:
         """No home is needed any more."""
+        self._searching = False
         self._stop_stepping()
         self._give_up_waiting()
         self._rest(())

@@ -177,7 +177,8 @@ class Ledger:
         if neighbour is None:
             return
         neighbour.reset(self.families)
-        self._orphan(node_id)
+        if neighbour.is_global:
+            self._orphan(node_id)
         attached = self.held.get(node_id)
         if attached is not None and attached.home == self.id:
             self._hide_later(attached)
