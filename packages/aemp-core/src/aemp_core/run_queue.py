@@ -111,28 +111,29 @@ class RunQueue:
         take = items.popleft
         clock = self._loop.time
         ends = clock() + SLICE_SECONDS
-        done = 0
+        done, look = 0, STRIDE
         while items:
-            for _ in range(STRIDE):
-                receiver, message, source, size = take()
-                if size:
-                    self.received -= size
-                    receiver.deliver(message, source, size)
-                    break  # there may have been a stride of messages in it
-                if not items:
-                    receiver.deliver(message, source, 0)
-                    return
-                if items[0][0] is receiver and type(receiver) is Port and not receiver.mailbox:
-                    self._run(receiver, message)
-                    break  # likewise
+            receiver, message, source, size = take()
+            if size:  # frames that came together: a stride of them at most
+                self.received -= size
+                receiver.deliver(message, source, size)
+                done += len(message)
+            elif items and items[0][0] is receiver and type(receiver) is Port:
+                done += self._run(receiver, message)
+            else:
                 receiver.deliver(message, source, 0)
-            done += STRIDE
-            if done >= SLICE_ITEMS or clock() > ends:
-                return
+                done += 1
+            if done >= look:
+                if done >= SLICE_ITEMS or clock() > ends:
+                    return
+                look = done + STRIDE
 
-    def _run(self, port: Port, message: Any) -> None:
+    def _run(self, port: Port, message: Any) -> int:
         """Handle a message, and up to a stride of those behind it for the same port."""
         items = self.items
+        if port.mailbox is not None:  # nothing is won: each is only put there
+            port.deliver(message, None, 0)
+            return 1
         run = [message]
         while items and items[0][0] is port and not items[0][3] and len(run) < STRIDE:
             run.append(items.popleft()[1])
@@ -145,6 +146,7 @@ class RunQueue:
             # It leaves the loop. If that is run again, the rest is handled.
             items.extendleft((port, left, None, 0) for left in reversed([*rest]))
             raise
+        return len(run)
 
     def _rearm(self) -> None:
         if self.items:
