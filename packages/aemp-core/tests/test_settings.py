@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aemp_core.config import parse_text
 from aemp_core.errors import ConfigError
 from aemp_core.settings import Rule, Settings
 
@@ -115,3 +116,22 @@ def test_a_wrong_secret_is_refused_without_showing_it() -> None:
             Settings.of(secret=secret)
         assert "hunter2" not in str(caught.value)
         assert "7777777" not in str(caught.value)
+
+
+def test_links_that_can_be_read_are_refused_as_soon_as_there_is_a_certificate() -> None:
+    assert not Settings().only_private
+    assert Settings.of(cert="alice.pem").only_private
+    assert Settings.of(require_tls=True).only_private
+    assert not Settings.of(cert="alice.pem", require_tls=False).only_private
+    assert parse_text("require_tls", "false") is False
+    with pytest.raises(ConfigError, match="true or false"):
+        Settings.of(require_tls="perhaps")
+
+
+@pytest.mark.parametrize("key", ["cert_key", "cert_trust", "cert_passphrase"])
+def test_what_belongs_to_a_certificate_needs_one(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is set and 'cert' is not"):
+        Settings.of(**{key: "something"})
+    assert "something" not in repr(Settings.of(cert="a.pem", cert_passphrase="something"))
+    with pytest.raises(ConfigError, match=r"^cert_passphrase: a text is needed"):
+        Settings.of(cert="a.pem", cert_passphrase=17)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import aemp_core as mp
 from aemp_core.errors import AddressError, ConfigError, TransportError
 from aemp_core.link import Candidate
 from aemp_core.lobby import LOCAL_LIMIT, Lobby
@@ -550,3 +551,21 @@ def test_addresses_of_other_schemes_are_refused(run: Run) -> None:
             await transport("node").dial("memory://name")
 
     run(main())
+
+
+# -- nodes that want no such links ---------------------------------------------------------------
+
+
+async def test_a_node_that_requires_tls_neither_binds_nor_dials_tcp(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tcp://127.0.0.1:0: .*require_tls"):
+        await mp.Node("alice", binds=["tcp://127.0.0.1:0"], require_tls=True).start()
+    with pytest.raises(ConfigError, match=r"tcp://127.0.0.1:9: .*require_tls"):
+        await mp.Node("alice", seeds=["tcp://127.0.0.1:9"], require_tls=True).start()
+    tmp_path.chmod(0o700)
+    async with (
+        mp.Node("alice", binds=[f"unix://{tmp_path}/a"], secret=SECRET, require_tls=True) as alice,
+        mp.Node("bob", seeds=alice.addresses, secret=SECRET, require_tls=True) as bob,
+    ):
+        await bob.up("alice", timeout=10)
+        with pytest.raises(ConfigError, match="require_tls"):
+            bob.learn("carol", "tcp://127.0.0.1:9")

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .verbs import (
         after,
         cal,
+        current_identity,
         current_node,
         current_port,
         current_sender,
@@ -117,6 +118,7 @@ __all__ = [
     "blocking",
     "cal",
     "configure",
+    "current_identity",
     "current_node",
     "current_port",
     "current_sender",
@@ -189,6 +191,7 @@ _HOMES = {
     "blocking": "blocking_node",
     "cal": "verbs",
     "configure": "configured",
+    "current_identity": "verbs",
     "current_node": "verbs",
     "current_port": "verbs",
     "current_sender": "verbs",

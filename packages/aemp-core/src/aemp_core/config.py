@@ -23,7 +23,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
-from .settings import FILE_KEYS, KEYS, Settings, check_key, checked, default, nearest, unknown
+from .settings import (
+    FILE_KEYS,
+    KEYS,
+    SECRETS,
+    Settings,
+    check_key,
+    checked,
+    default,
+    nearest,
+    unknown,
+)
 
 __all__ = ["Settings", "config_dir", "config_path", "gather", "load", "parse_text"]
 
@@ -119,7 +129,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path}: profile.{name} is no table: write [profile.{name}]")
         _check_table(table, (*FILE_KEYS, "parent"), f"{path}: [profile.{name}]")
     _check_table(tables, (*FILE_KEYS, "profile"), str(path))
-    holds_secret = any("secret" in table for table in (tables, *profiles.values()))
+    holds_secret = any(key in table for table in (tables, *profiles.values()) for key in SECRETS)
     if holds_secret and os.name == "posix" and mode & 0o077:
         raise ConfigError(
             f"{path}: holds a secret and others may read it: run 'chmod 600 {path}' "

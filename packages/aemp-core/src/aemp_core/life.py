@@ -240,7 +240,10 @@ class Life(Jobs):
     # -- for transports ----------------------------------------------------------------------
 
     def transport(self, address: str) -> Transport:
-        """The transport for the scheme of an address; no scheme means ``tcp://``."""
+        """The transport for the scheme of an address; no scheme means ``tcp://``.
+
+        Raises `ConfigError` if it is one that this node may not use.
+        """
         scheme = address.partition("://")[0] if "://" in address else "tcp"
         transport = self._transports.get(scheme)
         if transport is None:
@@ -248,6 +251,12 @@ class Life(Jobs):
             raise AddressError(
                 f"{address!r}: no transport for {scheme}:// is installed (there are {known}); "
                 f"perhaps: pip install 'aemp-core[{scheme}]'"
+            )
+        if self.settings.only_private and not getattr(transport, "private", False):
+            raise ConfigError(
+                f"{address}: links over {scheme}:// can be read and changed on their way, and "
+                "this node refuses such (require_tls, the default with a certificate): use "
+                "tls://, or set require_tls = false"
             )
         return transport
 

@@ -37,6 +37,7 @@ class PeerInfo:
         features: node requests and abilities beyond protocol version 1.
         attributes: every key=value pair of the greeting, unknown ones too.
         origin: the address of the connection as the transport knows it, for logs.
+        identity: what a certificate proves of it, ``aemp://NETWORK/NODEID``; "" if none does.
     """
 
     id: str
@@ -47,6 +48,7 @@ class PeerInfo:
     features: frozenset[str] = frozenset()
     attributes: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
+    identity: str = ""
 
 
 class Observer(Protocol):
@@ -137,7 +139,11 @@ class Listener(Protocol):
 
 
 class Transport(Protocol):
-    """Makes links for one address scheme; one object per node."""
+    """Makes links for one address scheme; one object per node.
+
+    One whose links nobody can read or change on their way says so by an attribute ``private``
+    that is true; others are not used by nodes that `require_tls`.
+    """
 
     def check(self, address: str, /) -> None:
         """Raise `AddressError` unless `address` is one that can be dialled."""

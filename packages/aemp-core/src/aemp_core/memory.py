@@ -128,6 +128,8 @@ class MemoryListener:
 class MemoryTransport:
     """The scheme ``memory`` of one node."""
 
+    private = True
+
     def __init__(self, node: StreamNode) -> None:
         self._node = node
 

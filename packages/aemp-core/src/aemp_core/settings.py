@@ -213,6 +213,25 @@ def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
     return check
 
 
+def _flag_or_none(value: Any) -> bool | None:
+    if isinstance(value, str) and value in ("true", "false"):  # a variable, the command line
+        return value == "true"
+    return None if value is None else _flag(value)
+
+
+def _path(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value or "\0" in value):
+        raise ValueError("the path of a file is needed")
+    return value
+
+
+def _passphrase(value: Any) -> str | None:
+    # The text never repeats the value, as for a secret.
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ValueError("a text is needed that is not empty")
+    return value
+
+
 def _level(value: Any) -> str:
     if not isinstance(value, str) or value.upper() not in LOG_LEVELS:
         raise ValueError(f"use one of {', '.join(LOG_LEVELS)}")
@@ -242,6 +261,13 @@ class Settings:
         expose: modules imported at start for their ``@exposed`` functions.
         secret: what the nodes of a network share, at least 16 bytes; None: the per-user secret,
             and loopback only.
+        cert: the file of the node's certificate and private key, for ``tls://``.
+        cert_key: the file of the private key, if that is another one.
+        cert_trust: the file of the network's CA certificates and revocation lists; None:
+            ``network.pem`` beside `cert`.
+        cert_passphrase: what the private key is encrypted with, if it is.
+        require_tls: refuse links that can be read or changed on their way, in both directions;
+            None: if there is a `cert`.
         monitor_timeout: seconds a message for a node without a link waits for one.
         connect_interval: seconds, the longest pause between two attempts to dial a seed.
         heartbeat: seconds of silence after which a peer counts as lost.
@@ -268,6 +294,11 @@ class Settings:
     services: tuple[str | tuple[Any, ...], ...] = _setting((), _services)
     expose: tuple[str, ...] = _setting((), _modules)
     secret: bytes | None = _setting(None, _secret, repr=False)
+    cert: str | None = _setting(None, _path)
+    cert_key: str | None = _setting(None, _path)
+    cert_trust: str | None = _setting(None, _path)
+    cert_passphrase: str | None = _setting(None, _passphrase, repr=False)
+    require_tls: bool | None = _setting(None, _flag_or_none)
     monitor_timeout: float = _setting(30.0, _number(10, 86_400, "seconds", above=True))
     connect_interval: float = _setting(5.0, _number(0, 3_600, "seconds", above=True))
     heartbeat: float = _setting(10.0, _number(1, 3_600, "seconds"))
@@ -288,6 +319,14 @@ class Settings:
         for each in fields(self):
             value = checked(each.name, getattr(self, each.name))
             object.__setattr__(self, each.name, value)
+        for key in ("cert_key", "cert_trust", "cert_passphrase"):
+            if self.cert is None and getattr(self, key) is not None:
+                raise ConfigError(f"{key} is set and 'cert' is not: set 'cert', or leave it out")
+
+    @property
+    def only_private(self) -> bool:
+        """Whether links that can be read or changed on their way are refused."""
+        return self.cert is not None if self.require_tls is None else self.require_tls
 
     @classmethod
     def of(cls, **settings: Any) -> Settings:
@@ -301,6 +340,8 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     each.name: each.metadata["check"] for each in fields(Settings)
 }
 KEYS = tuple(_CHECKS)
+#: Never shown, and never in a file that others may read.
+SECRETS = ("secret", "cert_passphrase")
 #: What a configuration file, a variable or the command line may set.
 FILE_KEYS = tuple(each.name for each in fields(Settings) if each.metadata["file"])
 
@@ -316,7 +357,7 @@ def checked(key: str, value: Any) -> Any:
     try:
         return _CHECKS[key](value)
     except ValueError as error:
-        shown = "secret" if key == "secret" else f"{key} = {value!r}"
+        shown = key if key in SECRETS else f"{key} = {value!r}"
         raise ConfigError(f"{shown}: {error}") from None
 
 

@@ -64,7 +64,10 @@ class Stream(Outflow):
     Attributes:
         loop: the loop of the node.
         origin: where the other end is; set once the connection is made.
+        HINT: why a peer may have ended the connection before it was a link.
     """
+
+    HINT = "do both nodes have the same secret?"
 
     __slots__ = (
         "_begun", "_closing", "_confirmed", "_connection", "_converse", "_decoder", "_door",
@@ -393,8 +396,7 @@ class Stream(Outflow):
             self._end(text)
         else:
             self._end(
-                f"{text} before it was a link; do both nodes have the same secret? "
-                "The log of the peer says why",
+                f"{text} before it was a link; {self.HINT} The log of the peer says why",
                 PeerRefused,
             )
 

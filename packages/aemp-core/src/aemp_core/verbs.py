@@ -27,6 +27,7 @@ from .router import Router
 __all__ = [
     "after",
     "cal",
+    "current_identity",
     "current_node",
     "current_port",
     "current_sender",
@@ -88,6 +89,17 @@ def current_sender() -> str:
     port = require_port("current_sender()")
     sender: str = port.node.id if port.source is None else port.source.id
     return sender
+
+
+def current_identity() -> str:
+    """What a certificate proves of the sender of the message that the current port handles.
+
+    Its name there, ``aemp://NETWORK/NODEID``, or the pattern that grants it its node ID; "" if
+    the message came from this node, or over a link without certificates.
+    """
+    port = require_port("current_identity()")
+    identity: str = "" if port.source is None else port.source.info.identity
+    return identity
 
 
 def port(handler: Handler | None = None, /, *, on_error: Any = None) -> PortID:

@@ -173,7 +173,7 @@ async def async_ports(alice: mp.Node) -> None:
                     got.append(code + count)
                     return
                 case _:
-                    got.append(mp.current_sender())
+                    got.append(mp.current_sender() + mp.current_identity())
                     assert alice.messages() is not None
 
     port = mp.port_async(life, 10)

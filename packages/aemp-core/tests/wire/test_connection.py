@@ -7,6 +7,7 @@ import gc
 import weakref
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from wire_kit import (
 )
 
 from aemp_core.errors import LocalProtocolError, RemoteProtocolError
+from aemp_core.link import PeerInfo
 from aemp_core.wire import (
     HEARTBEAT,
     MAX_LINE,
@@ -483,3 +485,28 @@ def test_a_connection_is_freed_without_the_garbage_collector() -> None:
         assert freed() is None
     finally:
         gc.enable()
+
+
+# -- who is admitted -----------------------------------------------------------------------------
+
+
+def test_what_is_told_of_a_peer_is_what_admitted_it() -> None:
+    alice = make_connection("dial", "alice")
+    bob = make_connection("accept", "bob", admit=lambda peer: replace(peer, identity="known"))
+    (greeted,) = bob.receive(alice.outgoing())
+    assert greeted == Greeted(bob.peer)  # type: ignore[arg-type]
+    assert bob.peer is not None
+    assert (bob.peer.id, bob.peer.identity) == ("alice", "known")
+
+
+def test_a_peer_that_is_not_admitted_gets_no_proof() -> None:
+    def admit(peer: PeerInfo) -> PeerInfo:
+        raise RemoteProtocolError(f"{peer.id} may not enter")
+
+    alice = make_connection("dial", "alice")
+    bob = make_connection("accept", "bob", admit=admit)
+    bob.outgoing()
+    with pytest.raises(RemoteProtocolError, match="alice may not enter"):
+        bob.receive(alice.outgoing())
+    with pytest.raises(LocalProtocolError):
+        bob.prove()

@@ -48,6 +48,7 @@ def make_connection(
     attributes: dict[str, str] | None = None,
     frame_limit: int = LIMIT,
     loopback: bool = False,
+    **more: Any,
 ) -> Connection:
     greeting = Greeting(
         name,
@@ -66,6 +67,7 @@ def make_connection(
         frame_limit=frame_limit,
         origin=f"test://{name}",
         loopback=loopback,
+        **more,
     )
 
 

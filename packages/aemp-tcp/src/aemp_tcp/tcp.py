@@ -21,11 +21,9 @@ from aemp_core.stream import Stream
 from . import sockets
 from .address import EVERY, is_loopback, join, parse_tcp, source_of
 from .sockets import Endpoint
-from .trust import REMEDY, trust_of
+from .trust import REMEDY, Trust, trust_of
 
 __all__ = ["TcpListener", "TcpTransport", "locate"]
-
-SCHEME = "tcp"
 
 
 class TcpListener:
@@ -51,19 +49,25 @@ class TcpListener:
 
 
 class TcpTransport:
-    """The scheme ``tcp`` of one node."""
+    """The scheme ``tcp`` of one node.
+
+    A transport over TCP with another way to speak on a connection is a subclass: of its own are
+    `scheme`, `_trust`, `_door` and `_connect`.
+    """
+
+    scheme = "tcp"
 
     def __init__(self, node: StreamNode) -> None:
         self._node = node
 
     def check(self, address: str, /) -> None:
         """See `Transport`."""
-        parse_tcp(address, SCHEME, listening=False)
+        parse_tcp(address, self.scheme, listening=False)
 
     async def listen(self, address: str, accept: Accept, /) -> TcpListener:
         """See `Transport`."""
-        host, port = parse_tcp(address, SCHEME, listening=True)
-        trust = trust_of(self._node)
+        host, port = parse_tcp(address, self.scheme, listening=True)
+        trust = self._trust()
         loop = self._node.loop
         endpoints = await sockets.resolve(loop, address, host, port)
         if trust.local:
@@ -74,10 +78,9 @@ class TcpTransport:
                         f"{address} binds {where}, which other machines can reach, and no secret "
                         f"is configured: {REMEDY}"
                     )
-        converse = connections(self._node, "accept", trust.secret)
-        door = Door(self._node, accept, locate(SCHEME, local=trust.local), converse)
+        door = self._door(accept, trust)
         bound = sockets.bind(address, endpoints)
-        addresses = [f"{SCHEME}://{each}" for each in sockets.reachable(bound)]
+        addresses = [f"{self.scheme}://{each}" for each in sockets.reachable(bound)]
         servers: list[asyncio.AbstractServer] = []
         try:
             for one in bound:
@@ -92,9 +95,9 @@ class TcpTransport:
 
     async def dial(self, address: str, /) -> Stream:
         """See `Transport`."""
-        host, port = parse_tcp(address, SCHEME, listening=False)
+        host, port = parse_tcp(address, self.scheme, listening=False)
         try:
-            trust = trust_of(self._node)
+            trust = self._trust()
         except ConfigError as error:
             raise TransportError(f"{address}: {error}") from None
         endpoints = await sockets.resolve(self._node.loop, address, host, port)
@@ -109,7 +112,7 @@ class TcpTransport:
         failures = []
         for endpoint in endpoints:
             try:
-                return await self._dial_one(endpoint, trust.secret, trust.local)
+                return await (await self._connect(endpoint, trust)).greeted()
             except TransportError as error:
                 failures.append((endpoint, error))
         if len(failures) == 1:
@@ -117,13 +120,18 @@ class TcpTransport:
         texts = (f"{endpoint.host}: {error}" for endpoint, error in failures)
         raise TransportError(f"{address}: {'; '.join(texts)}")
 
-    async def _dial_one(self, endpoint: Endpoint, secret: bytes, local: bool) -> Stream:
+    def _trust(self) -> Trust:
+        return trust_of(self._node)
+
+    def _door(self, accept: Accept, trust: Trust) -> Door:
+        converse = connections(self._node, "accept", trust.secret)
+        return Door(self._node, accept, locate(self.scheme, local=trust.local), converse)
+
+    async def _connect(self, endpoint: Endpoint, trust: Trust) -> Stream:
         loop = self._node.loop
-        converse = connections(self._node, "dial", secret)
-        stream = await sockets.connect(
-            loop, endpoint, lambda: Stream(loop, locate(SCHEME, local=local), converse)
-        )
-        return await stream.greeted()
+        converse = connections(self._node, "dial", trust.secret)
+        locating = locate(self.scheme, local=trust.local)
+        return await sockets.connect(loop, endpoint, lambda: Stream(loop, locating, converse))
 
 
 def locate(scheme: str, *, local: bool) -> Locate:

@@ -73,6 +73,8 @@ class UnixListener:
 class UnixTransport:
     """The scheme ``unix`` of one node."""
 
+    private = True
+
     def __init__(self, node: StreamNode) -> None:
         self._node = node
 

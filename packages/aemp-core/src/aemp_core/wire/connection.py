@@ -113,6 +113,8 @@ class Connection:
         frame_limit: the longest frame we read, in bytes.
         origin: the address of the connection, for logs.
         loopback: whether the connection stays on this machine.
+        admit: called with what the peer says of itself, before anybody is told, and returns what
+            is to be told; `RemoteProtocolError` refuses the peer before our proof can go out.
 
     Attributes:
         peer: what the peer said of itself; None before `Greeted`.
@@ -136,6 +138,7 @@ class Connection:
         frame_limit: int,
         origin: str = "",
         loopback: bool = False,
+        admit: Callable[[PeerInfo], PeerInfo] = lambda peer: peer,
     ) -> None:
         self.peer: PeerInfo | None = None
         self._greeting = greeting
@@ -146,6 +149,7 @@ class Connection:
         self._framings = {framing.name: framing for framing in framings}
         self._frame_limit = frame_limit
         self._origin = origin
+        self._admit = admit
         if len(nonce) < MIN_NONCE_BYTES:
             raise LocalProtocolError(f"a nonce of {len(nonce)} bytes is too short")
         named = {*greeting.auths, *greeting.framings}
@@ -278,6 +282,7 @@ class Connection:
             raise RemoteProtocolError("the peer echoes our own nonce")
         self._transcript = replace(self._transcript, peer_nonce=line)
         assert self.peer is not None
+        self.peer = self._admit(self.peer)
         return Greeted(self.peer)
 
     def _read_proof(self, line: bytes) -> Proved:
