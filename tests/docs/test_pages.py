@@ -150,7 +150,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_name_of_ours_exists(page: Path) -> None:
     """``aemp_core.something`` in the text is a module, or a name in one."""
     for dotted in set(
-        re.findall(r"\baemp_(?:core|tcp)(?:\.\w+)+", page.read_text(encoding="utf-8"))
+        re.findall(r"\baemp_(?:core|tcp|tls)(?:\.\w+)+", page.read_text(encoding="utf-8"))
     ):
         thing: object = aemp_core
         path = dotted.split(".")

@@ -1,6 +1,6 @@
-"""Build every distribution, install one extra from the wheels into an empty environment, try it.
+"""Build every distribution, install extras from the wheels into empty environments, try them.
 
-Usage: python dist.py EXTRA
+Usage: python dist.py EXTRA...
 
 Editable installs hide packaging faults: a file left out of the wheel, an undeclared dependency, an
 entry point that leads nowhere. So this installs ``aemp-core[EXTRA]`` the way a user does, in a
@@ -17,26 +17,39 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTIONS = {"tcp": {"aemp-core", "aemp-tcp"}, "global": {"aemp-core", "aemp-global"}}
+DISTRIBUTIONS = {
+    "tcp": {"aemp-core", "aemp-tcp"},
+    "tls": {"aemp-core", "aemp-tcp", "aemp-tls"},
+    "global": {"aemp-core", "aemp-global"},
+}
+SMOKE = {"tcp": "smoke_links.py", "tls": "smoke_links.py", "global": "smoke_global.py"}
 
 
-def main(extra: str) -> None:
-    expected = DISTRIBUTIONS[extra]
+def main(extras: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="aemp-dist-") as temporary:
-        away = Path(temporary)
-        wheels = build(away / "wheels")
-        run(away, sys.executable, "-m", "venv", "--without-pip", "venv")
-        python = away / "venv" / "bin" / "python"
-        install(python, wheels, extra, away / "constraints.txt")
-        installed = json.loads(pip(python, "list", "--format=json"))
-        ours = {item["name"] for item in installed if item["name"].startswith("aemp")}
-        if ours != expected:
-            sys.exit(f"aemp-core[{extra}] installed {sorted(ours)}, not {sorted(expected)}")
-        pip(python, "check")
-        if "Usage:" not in run(away, python.with_name("aemp"), "--help"):
-            sys.exit("aemp --help shows no usage")
-        run(away, python, Path(__file__).with_name(f"smoke_{extra}.py"))
-    print(f"aemp-core[{extra}] works when installed from {', '.join(w.name for w in wheels)}")
+        wheels = build(Path(temporary) / "wheels")
+        for extra in extras:
+            away = Path(temporary) / extra
+            away.mkdir()
+            check(away, wheels, extra)
+            shown = ", ".join(wheel.name for wheel in wheels)
+            print(f"aemp-core[{extra}] works when installed from {shown}")
+
+
+def check(away: Path, wheels: list[Path], extra: str) -> None:
+    """Install `extra` in the directory `away` and try it there."""
+    expected = DISTRIBUTIONS[extra]
+    run(away, sys.executable, "-m", "venv", "--without-pip", "venv")
+    python = away / "venv" / "bin" / "python"
+    install(python, wheels, extra, away / "constraints.txt")
+    installed = json.loads(pip(python, "list", "--format=json"))
+    ours = {item["name"] for item in installed if item["name"].startswith("aemp")}
+    if ours != expected:
+        sys.exit(f"aemp-core[{extra}] installed {sorted(ours)}, not {sorted(expected)}")
+    pip(python, "check")
+    if "Usage:" not in run(away, python.with_name("aemp"), "--help"):
+        sys.exit("aemp --help shows no usage")
+    run(away, python, Path(__file__).with_name(SMOKE[extra]), extra)
 
 
 def build(wheels: Path) -> list[Path]:
@@ -83,4 +96,4 @@ def run(directory: Path, *command: str | Path) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])
