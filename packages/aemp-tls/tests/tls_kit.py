@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
-import aemp_core as mp
-from aemp_tls.authority import CA
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtensionOID, NameOID
 
-__all__ = ["SECONDS", "Office"]
+import aemp_core as mp
+from aemp_tls import pem
+from aemp_tls.authority import CA
+from aemp_tls.certificates import new_key, node_certificate
+from aemp_tls.names import Grant
+
+__all__ = ["SECONDS", "Office", "crafted"]
 
 #: Seconds that what must happen over real sockets may take on a busy machine.
 SECONDS = 15.0
@@ -23,6 +31,7 @@ class Office:
     """
 
     def __init__(self, directory: Path, network: str, **options: Any) -> None:
+        directory.mkdir(exist_ok=True)
         self.ca = CA.init(directory / f"ca of {network}", network, **options)
         self.desk = directory / f"desk of {network}"
         self.desk.mkdir()
@@ -49,3 +58,45 @@ class Office:
         if settings["cert"] is None:
             settings["cert"] = self.cert(grant or node_id)
         return mp.Node(node_id, **settings)
+
+
+def crafted(
+    office: Office, directory: Path, *, grant: Grant | None, issuer: str | None = None
+) -> str:
+    """The path of a certificate that no CA of ours would issue, signed by the office's CA.
+
+    Args:
+        grant: what it grants; None: it has no name at all.
+        issuer: the file of a node's certificate to sign with, instead of the CA's.
+    """
+    key = new_key("p256")
+    ca, ca_key = office.ca.certificate(1), office.ca._key(1, None)
+    if issuer is not None:
+        data = Path(issuer).read_bytes()
+        ca = pem.certificates_of(data, issuer, "")[0]
+        ca_key = pem.key_of(data, issuer, None, "")
+    now = time.time()
+    name = grant or Grant.of("example", "nobody")
+    certificate = node_certificate(name, key, now - 60, now + 3_600, ca, ca_key)
+    if grant is None:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bob")]))
+            .issuer_name(certificate.issuer)
+            .public_key(key.public_key())
+            .serial_number(certificate.serial_number)
+            .not_valid_before(certificate.not_valid_before_utc)
+            .not_valid_after(certificate.not_valid_after_utc)
+        )
+        for extension in certificate.extensions:
+            if extension.oid != ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
+                builder = builder.add_extension(extension.value, extension.critical)
+        certificate = builder.sign(ca_key, hashes.SHA256())
+    path = directory / "crafted.pem"
+    chain = [certificate] if issuer is None else [certificate, ca]
+    path.write_bytes(
+        pem.key_pem(key, None)
+        + b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
+    )
+    path.chmod(0o600)
+    return str(path)

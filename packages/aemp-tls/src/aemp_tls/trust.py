@@ -9,7 +9,6 @@ its `nextUpdate` goes on to count: a network must not fall silent because nobody
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,10 +87,25 @@ class Trust:
                     f"{path}: the certificate of {name_of(certificate.subject)!r} in it is none "
                     f"of a CA: {flaw}: {REMEDY}"
                 )
-        lists = pem.revocations_of(data, path, REMEDY)
-        return cls(
-            str(path), tuple(_authority(certificate, lists, path) for certificate in certificates)
-        )
+        revoked: list[set[int]] = [set() for _ in certificates]
+        for revocations in pem.revocations_of(data, path, REMEDY):
+            named = [
+                (certificate, serials)
+                for certificate, serials in zip(certificates, revoked, strict=True)
+                if certificate.subject == revocations.issuer
+            ]
+            signed = [
+                serials for certificate, serials in named if _signed(certificate, revocations)
+            ]
+            if named and not signed:
+                raise ConfigError(
+                    f"{path}: the revocation list of {name_of(revocations.issuer)!r} in it has a "
+                    "wrong signature: copy network.pem anew from where 'aemp ca' keeps it"
+                )
+            for serials in signed:
+                serials.update(each.serial_number for each in revocations)
+        authorities = zip(certificates, revoked, strict=True)
+        return cls(str(path), tuple(Authority(each, frozenset(of)) for each, of in authorities))
 
     @property
     def der(self) -> bytes:
@@ -144,19 +158,9 @@ def _no_authority(certificate: x509.Certificate) -> str | None:
     return None
 
 
-def _authority(
-    certificate: x509.Certificate,
-    lists: Sequence[x509.CertificateRevocationList],
-    path: str | Path,
-) -> Authority:
-    revoked: set[int] = set()
-    for revocations in lists:
-        if revocations.issuer != certificate.subject:
-            continue
-        if not revocations.is_signature_valid(certificate.public_key()):  # type: ignore[arg-type]
-            raise ConfigError(
-                f"{path}: the revocation list of {name_of(certificate.subject)!r} in it has a "
-                "wrong signature: copy network.pem anew from where 'aemp ca' keeps it"
-            )
-        revoked.update(each.serial_number for each in revocations)
-    return Authority(certificate, frozenset(revoked))
+def _signed(certificate: x509.Certificate, revocations: x509.CertificateRevocationList) -> bool:
+    key = certificate.public_key()
+    try:
+        return revocations.is_signature_valid(key)  # type: ignore[arg-type]
+    except TypeError:  # no kind of key that signs
+        return False
