@@ -1,7 +1,8 @@
 """The keeper of a node's credentials: renewal, revocation and expiry while the node runs.
 
 Once a second it looks whether a file of the credentials changed, and reads them anew; SIGHUP has
-it look at once. What is wrong with them is logged, and the former ones are kept. With good ones:
+it look at once. What is wrong with them is logged, and the former ones are kept; but if the trust
+file is good, whom that does not believe any more is dropped all the same. With good ones:
 
 1. New connections use them.
 2. A new certificate of our own is *announced* on every link: a request ``tls_certificate`` with
@@ -19,6 +20,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.exceptions import InvalidSignature
@@ -32,6 +35,7 @@ from .credentials import Credentials, Files
 from .hangup import Hangup
 from .identity import Identity, moment
 from .pem import Key
+from .trust import Trust
 
 if TYPE_CHECKING:
     from aemp_core.node import Node
@@ -123,6 +127,9 @@ class Keeper:
         except ConfigError as error:
             self._retry_at = now + RETRY_SECONDS
             log.error("node %s goes on with its former credentials: %s", self.node.id, error)
+            # Whatever is wrong with our own certificate: who was revoked is to be dropped.
+            with suppress(ConfigError):
+                self._credentials = replace(former, trust=Trust.read(former.files.trust))
             return
         self._retry_at = float("inf")
         if fresh.same_as(former):
