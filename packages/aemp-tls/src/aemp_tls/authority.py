@@ -66,12 +66,6 @@ class Issued:
     ca: int
     revoked: float | None = None
 
-    def state(self, now: float) -> str:
-        """``valid``, ``revoked`` or ``expired``."""
-        if self.revoked is not None:
-            return "revoked"
-        return "valid" if now <= self.ends else "expired"
-
 
 class CA:
     """The CA in a directory.
@@ -168,8 +162,7 @@ class CA:
             ConfigError: one of them issued certificates that are still good, and not `force`.
         """
         *former, newest = self.numbers()
-        now = self._now()
-        good = [each for each in self.ledger if each.ca != newest and each.state(now) == "valid"]
+        good = [each for each in self.ledger if each.ca != newest and self.state(each) == "valid"]
         renewed = {each.name for each in self.ledger if each.ca == newest}
         waiting = sorted({each.name for each in good} - renewed)
         if waiting and not force:
@@ -198,6 +191,14 @@ class CA:
         if not found:
             raise ConfigError(f"{path}: there is no certificate in it: {remedy}")
         return found[0]
+
+    def state(self, issued: Issued) -> str:
+        """What became of a certificate: ``valid``, ``revoked``, ``expired`` or ``former CA``."""
+        if issued.revoked is not None:
+            return "revoked"
+        if issued.ca not in self.numbers():
+            return "former CA"
+        return "valid" if self._now() <= issued.ends else "expired"
 
     @property
     def trust(self) -> Path:

@@ -291,7 +291,7 @@ def show(directory: Path | None, as_json: bool) -> None:
     ca = _ca(directory)
     now = time.time()
     if as_json:
-        click.echo(to_json(_as_json(ca, now)))
+        click.echo(to_json(_as_json(ca)))
         return
     from rich import box
     from rich.console import Console
@@ -311,14 +311,14 @@ def show(directory: Path | None, as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for each in ca.ledger:
         table.add_row(
-            each.name, _state(each, now), _day(each.begins), _day(each.ends), str(each.ca),
+            each.name, _state(ca, each, now), _day(each.begins), _day(each.ends), str(each.ca),
             each.serial,
         )  # fmt: skip
     console.print(table if ca.ledger else "no certificates yet: 'aemp ca issue NODEID' makes one")
 
 
-def _state(each: Issued, now: float) -> str:
-    state = each.state(now)
+def _state(ca: CA, each: Issued, now: float) -> str:
+    state = ca.state(each)
     if state == "revoked" and each.revoked is not None:
         return f"revoked {_day(each.revoked)}"
     left = (each.ends - now) / DAY
@@ -329,12 +329,12 @@ def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
-def _as_json(ca: CA, now: float) -> dict[str, Any]:
+def _as_json(ca: CA) -> dict[str, Any]:
     issued = [
         {
             "name": each.name,
             "serial": each.serial,
-            "state": each.state(now),
+            "state": ca.state(each),
             "begins": each.begins,
             "ends": each.ends,
             "ca": each.ca,
