@@ -179,6 +179,8 @@ async def test_a_secret_may_be_required_in_addition(office: Office) -> None:
 async def test_without_a_certificate_nothing_is_bound_or_dialled() -> None:
     with pytest.raises(ConfigError, match=r"set 'cert'.*aemp ca issue alice"):
         await mp.Node("alice", binds=["tls://127.0.0.1:0"]).start()
+    with pytest.raises(ConfigError, match=r"set 'cert'.*aemp ca issue bob"):
+        await mp.Node("bob", seeds=["tls://127.0.0.1:1"]).start()
     async with mp.Node("bob") as bob:
         with pytest.raises(TransportError, match="set 'cert'"):
             await bob.transport("tls://").dial("tls://127.0.0.1:1")

@@ -131,6 +131,11 @@ class TlsTransport(TcpTransport):
 
     # -- what of TCP is done otherwise ---------------------------------------------------------
 
+    def check(self, address: str, /) -> None:
+        """See `Transport`; `ConfigError` if the node has no certificate to dial with."""
+        super().check(address)
+        self._trust()
+
     def _trust(self) -> SecretTrust:
         _ = self.keeper.credentials  # or there is none, and it says so
         return SecretTrust(self._node.settings.secret or b"", local=False)
