@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aemp_core.conversation import Origin
+from aemp_core.conversation import Locate, Origin
 from aemp_core.errors import ConfigError, RemoteProtocolError
 from aemp_core.link import Accept, PeerInfo
 from aemp_core.lobby import Door
@@ -60,12 +60,20 @@ class TlsStream(Stream):
 
 
 class TlsDoor(Door):
-    """A listener's way in, through TLS."""
+    """A listener's way in, through TLS: `Door` as a factory of channels.
 
-    transport: TlsTransport
+    Args:
+        transport: the transport of the node.
+        accept: see `Door`.
+        locate: see `Door`.
+    """
+
+    def __init__(self, transport: TlsTransport, accept: Accept, locate: Locate) -> None:
+        super().__init__(transport.keeper.node, accept, locate, _never)
+        self._transport = transport
 
     def __call__(self) -> Channel:  # type: ignore[override]
-        return self.transport.channel("accept", self)
+        return self._transport.channel("accept", self._locate, self)
 
 
 class TlsTransport(TcpTransport):
@@ -82,8 +90,14 @@ class TlsTransport(TcpTransport):
         super().__init__(keeper.node)
         self.keeper = keeper
 
-    def channel(self, role: Role, door: Door | None = None) -> Channel:
-        """TLS for a connection about to be made, with a stream of AEMP in it."""
+    def channel(self, role: Role, locate: Locate, door: Door | None = None) -> Channel:
+        """TLS for a connection about to be made over any bytes, with a stream of AEMP in it.
+
+        Args:
+            role: "dial" if our side opens the connection, "accept" if it takes it.
+            locate: see `Stream`.
+            door: see `Stream`.
+        """
         keeper = self.keeper
         credentials = keeper.credentials
 
@@ -103,7 +117,7 @@ class TlsTransport(TcpTransport):
         def converse(transport: object, origin: Origin) -> Connection:
             return self._connection(role, origin, channel, proof)
 
-        stream = TlsStream(self._node.loop, locate(self.scheme, local=False), converse, door)
+        stream = TlsStream(self._node.loop, locate, converse, door)
         stream.channel, stream.proof, stream.keeper = channel, proof, keeper
         channel.stream = stream
         keeper.enter(stream)
@@ -141,12 +155,13 @@ class TlsTransport(TcpTransport):
         return SecretTrust(self._node.settings.secret or b"", local=False)
 
     def _door(self, accept: Accept, trust: SecretTrust) -> Door:
-        door = TlsDoor(self._node, accept, locate(self.scheme, local=False), _never)
-        door.transport = self
-        return door
+        return TlsDoor(self, accept, locate(self.scheme, local=False))
 
     async def _connect(self, endpoint: Endpoint, trust: SecretTrust) -> Stream:
-        channel = await sockets.connect(self._node.loop, endpoint, lambda: self.channel("dial"))
+        locating = locate(self.scheme, local=False)
+        channel = await sockets.connect(
+            self._node.loop, endpoint, lambda: self.channel("dial", locating)
+        )
         return channel.stream
 
 

@@ -1,0 +1,196 @@
+"""Channels: TLS over any bytes, here over pipes in memory, however those cut and deliver them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tls_kit import Office
+
+from aemp_core.conversation import Origin
+from aemp_core.errors import AddressError, TransportError
+from aemp_core.link import Accept, Candidate
+from aemp_core.memory import MemoryListener, MemoryNetwork
+from aemp_core.stream import HANDSHAKE_SECONDS, Stream
+from aemp_core.testing import Harness, StandIn, Witness, virtual_clock
+from aemp_core.testing.conformance_pytest import ConformanceTests
+from aemp_core.wire import pack
+from aemp_tls.keeper import Keeper
+from aemp_tls.tls import TlsDoor, TlsTransport
+
+SECRET = b"the secret of these tests"
+numbers = count()
+
+
+def locate(transport: asyncio.Transport) -> Origin:
+    label = transport.get_extra_info("peername")
+    return Origin(f"pipe://{label}", source=label, loopback=True)
+
+
+class TlsInMemory(TlsTransport):
+    """TLS over the pipes of ``memory://``: no sockets, so it runs on any clock."""
+
+    scheme = "pipe"
+
+    def __init__(self, node: StandIn) -> None:
+        super().__init__(Keeper(node))
+
+    def check(self, address: str, /) -> None:
+        if not address.removeprefix("pipe://"):
+            raise AddressError(f"{address!r} names no pipe")
+
+    async def listen(self, address: str, accept: Accept, /) -> Any:
+        self.check(address)
+        network = MemoryNetwork.of(self._node.loop)
+        door = TlsDoor(self, accept, locate)
+        try:
+            network.bind(address, door, self._node.id)
+        except TransportError as error:
+            raise TransportError(f"{address}: {error}") from None
+        listener = MemoryListener(network, address, door)
+        listener.addresses = (address,)
+        return listener
+
+    async def dial(self, address: str, /) -> Stream:
+        self.check(address)
+        channel = self.channel("dial", locate)
+        network = MemoryNetwork.of(self._node.loop)
+        try:
+            network.connect(self._node.loop, address, channel, self._node.id)  # type: ignore[arg-type]
+        except TransportError as error:
+            raise TransportError(f"{address}: {error}") from None
+        return await channel.stream.greeted()
+
+
+@asynccontextmanager
+async def harness(cert: str) -> AsyncIterator[Harness]:
+    yield Harness(
+        TlsInMemory,
+        address=lambda: f"pipe://node/{next(numbers)}",
+        nowhere=lambda: "pipe://nowhere",
+        settings={"secret": SECRET, "cert": cert},
+    )
+
+
+class TestTlsInMemoryConforms(ConformanceTests):
+    loops = ("virtual",)
+
+    def make_harness(self, tmp_path: Path) -> AbstractAsyncContextManager[Harness]:
+        return harness(Office(tmp_path, "example").cert("*"))
+
+
+# -- bytes that come in pieces ---------------------------------------------------------------------
+
+
+class Cutting(MemoryNetwork):
+    """Connections that deliver what they carry in pieces of random sizes, from one byte on."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._random = random.Random(seed)
+
+    def wire(self, loop: Any, near: Any, far: Any) -> Any:
+        return super().wire(loop, self._cut(near), self._cut(far))
+
+    def _cut(self, end: Any) -> Any:
+        protocol, extra = end
+        whole = protocol.data_received
+
+        def data_received(data: bytes) -> None:
+            while data:
+                size = self._random.choice((1, 2, 5, 17, 300, 5_000, 100_000))
+                whole(data[:size])
+                data = data[size:]
+
+        return Forwarding(protocol, data_received), extra
+
+
+class Forwarding(asyncio.Protocol):
+    """A protocol whose reading is another function."""
+
+    def __init__(self, protocol: asyncio.Protocol, data_received: Any) -> None:
+        self._protocol = protocol
+        self.data_received = data_received  # type: ignore[method-assign]
+        for name in (
+            "connection_made", "connection_lost", "eof_received", "pause_writing",
+            "resume_writing",
+        ):  # fmt: skip
+            setattr(self, name, getattr(protocol, name))
+
+
+@asynccontextmanager
+async def linked(
+    office: Office,
+) -> AsyncIterator[tuple[Stream, Witness, Stream, Witness]]:
+    """Both ends of a link, with witnesses."""
+    cert = office.cert("*")
+    one, other = [TlsInMemory(StandIn(name, cert=cert)) for name in ("one", "other")]
+    came: asyncio.Queue[Candidate] = asyncio.Queue()
+    listener = await one.listen("pipe://one", came.put_nowait)
+    dialled = await other.dial("pipe://one")
+    accepted = await came.get()
+    links: list[Any] = [dialled.confirm(), accepted.confirm()]
+    for candidate in (dialled, accepted):
+        await candidate.proved()
+    witnesses = Witness(), Witness()
+    for link, witness in zip(links, witnesses, strict=True):
+        link.start(witness)
+    try:
+        yield links[0], witnesses[0], links[1], witnesses[1]
+    finally:
+        for link in links:
+            link.abort()
+        await listener.close()
+    for witness in witnesses:
+        witness.verify()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bytes_may_be_cut_anywhere(office: Office, seed: int) -> None:
+    @virtual_clock
+    async def main() -> None:
+        Cutting(seed).install(asyncio.get_running_loop())
+        async with linked(office) as (dialled, heard, accepted, seen):
+            loads = ["", "x" * 50, "y" * 16_384, "z" * 70_000, "w" * 1_100_000]
+            for number, load in enumerate(loads):
+                dialled.send(dialled.encode(pack(("p", number, load))))
+                accepted.send(accepted.encode(pack(("p", number, load))))
+            for witness in (heard, seen):
+                await witness.until(lambda w=witness: len(w.messages) == len(loads), "all arrive")
+                assert witness.messages == [["p", n, load] for n, load in enumerate(loads)]
+            dialled.close("enough")
+            for witness in (heard, seen):
+                await witness.until_lost()
+
+    main()
+
+
+def test_a_handshake_that_does_not_go_on_ends_in_time(office: Office) -> None:
+    """One deadline holds for both handshakes, from the first packet on."""
+
+    class Silent(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.ended = asyncio.Event()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.ended.set()
+
+    @virtual_clock
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        node = TlsInMemory(StandIn("one", cert=office.cert("one")))
+        listener = await node.listen("pipe://one", lambda candidate: None)
+        silent = Silent()
+        MemoryNetwork.of(loop).connect(loop, "pipe://one", silent, "silent")  # type: ignore[arg-type]
+        began = loop.time()
+        await silent.ended.wait()
+        assert loop.time() - began == pytest.approx(HANDSHAKE_SECONDS, abs=0.5)
+        await listener.close()
+
+    main()
