@@ -163,6 +163,22 @@ async def test_who_was_refused_is_told_so(office: Office, tmp_path: Path) -> Non
         assert alice.up_nodes() == bob.up_nodes() == []
 
 
+async def test_who_was_refused_while_it_sends_is_told_so_too(
+    office: Office, tmp_path: Path
+) -> None:
+    """A connection that is closed with unread input is reset, and takes the alert with it."""
+    cert = Office(tmp_path / "elsewhere", "example").cert("bob")
+    async with alice_listening(office) as alice:
+        for _ in range(5):
+            streams = await strangers.dial(alice.addresses[0], strangers.client(cert))
+            for _ in range(64):
+                streams[1].write(b"x" * 65_536)
+            with pytest.raises(ssl.SSLError, match=r"ALERT|alert"):
+                while await asyncio.wait_for(streams[0].read(65_536), SECONDS):
+                    pass
+        assert alice.up_nodes() == []
+
+
 async def test_who_was_revoked_is_told_that_the_connection_ended(office: Office) -> None:
     cert = office.cert("bob")
     async with mp.Node("bob", cert=cert) as bob:

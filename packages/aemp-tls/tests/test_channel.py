@@ -16,11 +16,13 @@ from tls_kit import Office
 from aemp_core.conversation import Origin
 from aemp_core.errors import AddressError, TransportError
 from aemp_core.link import Accept, Candidate
+from aemp_core.lobby import Lobby
 from aemp_core.memory import MemoryListener, MemoryNetwork
 from aemp_core.stream import HANDSHAKE_SECONDS, Stream
 from aemp_core.testing import Harness, StandIn, Witness, virtual_clock
 from aemp_core.testing.conformance_pytest import ConformanceTests
 from aemp_core.wire import pack
+from aemp_tls.channel import LINGER_SECONDS
 from aemp_tls.keeper import Keeper
 from aemp_tls.tls import TlsDoor, TlsTransport
 
@@ -117,11 +119,11 @@ class Forwarding(asyncio.Protocol):
     def __init__(self, protocol: asyncio.Protocol, data_received: Any) -> None:
         self._protocol = protocol
         self.data_received = data_received  # type: ignore[method-assign]
-        for name in (
-            "connection_made", "connection_lost", "eof_received", "pause_writing",
-            "resume_writing",
-        ):  # fmt: skip
+        for name in ("connection_lost", "eof_received", "pause_writing", "resume_writing"):
             setattr(self, name, getattr(protocol, name))
+
+    def connection_made(self, transport: Any) -> None:
+        self._protocol.connection_made(transport)
 
 
 @asynccontextmanager
@@ -191,6 +193,58 @@ def test_a_handshake_that_does_not_go_on_ends_in_time(office: Office) -> None:
         began = loop.time()
         await silent.ended.wait()
         assert loop.time() - began == pytest.approx(HANDSHAKE_SECONDS, abs=0.5)
+        await listener.close()
+
+    main()
+
+
+class Stubborn(Forwarding):
+    """A protocol that never gets to end its connection."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__(protocol, protocol.data_received)
+        self.eof_received = lambda: True  # type: ignore[method-assign]
+
+    def connection_made(self, transport: Any) -> None:
+        self._protocol.connection_made(Lasting(transport))  # type: ignore[arg-type]
+
+
+class Lasting:
+    """A transport that cannot be closed from this side."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("close", "abort", "write_eof"):
+            return lambda: None
+        return getattr(self._transport, name)
+
+
+def test_who_is_refused_has_time_to_read_why(office: Office, tmp_path: Path) -> None:
+    """A reset would take the alert back; and who does not go by itself is not kept for long."""
+    foreign = Office(tmp_path / "elsewhere", "example")
+    trusting = tmp_path / "trusting.pem"
+    trusting.write_bytes(foreign.ca.trust.read_bytes() + office.ca.trust.read_bytes())
+    cert = foreign.cert("other")
+
+    @virtual_clock
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        one = StandIn("one", cert=office.cert("one"))
+        listener = await TlsInMemory(one).listen("pipe://one", lambda candidate: None)
+        other = TlsInMemory(StandIn("other", cert=cert, cert_trust=str(trusting)))
+        with pytest.raises(TransportError, match="the peer refuses our certificate"):
+            await other.dial("pipe://one")
+        await asyncio.sleep(0.1)
+        assert len(Lobby.of(one)) == 0
+
+        stubborn: Any = Stubborn(other.channel("dial", locate))
+        MemoryNetwork.of(loop).connect(loop, "pipe://one", stubborn, "other")
+        await asyncio.sleep(LINGER_SECONDS / 2)
+        assert len(Lobby.of(one)) == 1
+        await asyncio.sleep(LINGER_SECONDS)
+        assert len(Lobby.of(one)) == 0
         await listener.close()
 
     main()

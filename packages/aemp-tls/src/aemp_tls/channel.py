@@ -203,7 +203,7 @@ class Channel(asyncio.Protocol, asyncio.Transport):
 
     def _encrypt(self, data: bytes) -> None:
         written = self._tls.write(data)
-        if written < len(data):  # OpenSSL takes one record at a time
+        if written < len(data):  # it may take less than all
             rest = memoryview(data)[written:]
             while rest:
                 rest = rest[self._tls.write(rest) :]
