@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import aemp_core as mp
+from aemp_core.conversation import Origin, connections
 from aemp_core.errors import AddressError, ConfigError, TransportError
 from aemp_core.link import Candidate
 from aemp_core.lobby import LOCAL_LIMIT, Lobby
@@ -569,3 +571,33 @@ async def test_a_node_that_requires_tls_neither_binds_nor_dials_tcp(tmp_path: Pa
         await bob.up("alice", timeout=10)
         with pytest.raises(ConfigError, match="require_tls"):
             bob.learn("carol", "tcp://127.0.0.1:9")
+
+
+def test_a_link_that_was_reset_a_moment_ago_can_be_closed(run: Run) -> None:
+    """Reset and close in one turn of the loop: the system has no other end any more."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        came: asyncio.Queue[Candidate] = asyncio.Queue()
+        async with listening(accept=came.put_nowait) as listener:
+            port = int(listener.addresses[0].rpartition(":")[2])
+            peer = StandIn("dialling", secret=SECRET)
+            origin = Origin(listener.addresses[0], "here", loopback=True)
+            speaking = connections(peer, "dial", SECRET)(None, origin)  # type: ignore[arg-type]
+            with socket.create_connection(("127.0.0.1", port)) as plain:
+                plain.setblocking(False)
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                await loop.sock_sendall(plain, speaking.outgoing())
+                while not speaking.receive(await loop.sock_recv(plain, 4_096)):
+                    pass
+                await loop.sock_sendall(plain, speaking.prove())
+                candidate = await came.get()
+                await candidate.proved()
+                link = candidate.confirm()
+                witness = Witness()
+                link.start(witness)
+                plain.close()
+                link.close("enough")
+            await witness.until_lost()
+
+    run(main())

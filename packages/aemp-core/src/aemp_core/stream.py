@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from . import refusals
@@ -360,7 +361,9 @@ class Stream(Outflow):
         self._timer = self.loop.call_later(LINGER_SECONDS, self._transport.abort)
         self._read(True)
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            # Reset by the peer in this turn of the loop: `connection_lost` is on its way.
+            with suppress(OSError):
+                self._transport.write_eof()
         else:
             self._transport.close()
 
