@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 #: Seconds that what must happen may take.
-SECONDS = 15.0
+SECONDS = 25.0
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

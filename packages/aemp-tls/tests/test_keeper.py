@@ -99,10 +99,9 @@ async def test_a_link_of_a_revoked_node_is_ended_with_the_reason(
         reasons: list[Any] = []
         alice.mon(bob.port(), reasons.append)
         office.ca.revoke(["bob"])
-        began = time.monotonic()
         office.publish()
         await until(lambda: reasons)
-        assert time.monotonic() - began < 5
+        assert LOOK_SECONDS <= 2
         (reason,) = reasons
         assert reason[0] == "transport_error"
         assert "the certificate of aemp://example/bob was revoked" in reason[1]
@@ -138,17 +137,19 @@ async def test_a_revocation_counts_also_if_the_own_certificate_is_broken(
         assert "alice.pem: there is no certificate in it" in caplog.text
 
 
-async def test_a_revocation_reaches_a_connection_that_is_no_link_yet(office: Office) -> None:
+async def test_a_revocation_reaches_a_connection_that_is_no_link_yet(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
     cert = office.cert("bob")
     async with office.node("alice", binds=["tls://127.0.0.1:0"]) as alice:
         streams = await strangers.dial(alice.addresses[0], strangers.client(cert))
         await Speaker.on(streams, "dial", "bob", cert).greet()
         office.ca.revoke(["bob"])
         office.publish()
-        began = time.monotonic()
         await strangers.outcome(*streams)
-        assert time.monotonic() - began < 5
         assert alice.up_nodes() == []
+        # Not because the handshake took too long.
+        assert "ended: the certificate of aemp://example/bob was revoked" in caplog.text
     await strangers.leave()
 
 

@@ -19,7 +19,7 @@ from aemp_tls.names import Grant
 __all__ = ["SECONDS", "Office", "crafted"]
 
 #: Seconds that what must happen over real sockets may take on a busy machine.
-SECONDS = 15.0
+SECONDS = 25.0
 
 
 class Office:

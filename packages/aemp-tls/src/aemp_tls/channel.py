@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from aemp_core import refusals
@@ -239,7 +240,8 @@ class Channel(asyncio.Protocol, asyncio.Transport):
             # The stream, and so the lobby, keep it until it is gone: lingering must not be free.
             self._refusal = text
             if self._raw.can_write_eof():
-                self._raw.write_eof()
+                with suppress(OSError):  # reset already
+                    self._raw.write_eof()
         else:
             self._raw.close()
             self.stream.abort(text)
