@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from core_kit import Probe, nodes, settle
+from core_kit import SECRET, Probe, nodes, settle
 
 import aemp_core as mp
 from aemp_core import errors, reason
@@ -54,6 +54,61 @@ def test_fatal_errors_leave_the_loop_after_the_queue_is_re_armed(fatal, where):
     loop.run_until_complete(asyncio.sleep(1))
     assert seen[-1] == "still works"
     loop.run_until_complete(node.close())
+    loop.close()
+
+
+@pytest.mark.parametrize("fatal", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["handler", "on_error", "release"])
+@pytest.mark.parametrize("behind", [0, 1, 99])
+def test_fatal_errors_leave_the_loop_and_the_rest_of_what_was_read(fatal, where, behind):
+    """What came in together is handled at once, where the loop reads: none of it is lost."""
+    loop = VirtualClockLoop()
+    seen, left = [], []
+
+    def strike(*_):
+        raise fatal("now")
+
+    async def setup():
+        a = await mp.Node("a", secret=SECRET, binds=["memory://a"]).start()
+        b = await mp.Node("b", secret=SECRET, seeds=["memory://a"]).start()
+        await b.up("a")
+        after = b.port(seen.append)
+
+        def handler(word):
+            if word == "strike" and where == "handler":
+                strike()
+            elif word == "strike" and where == "on_error":
+                raise ValueError(word)
+            elif word == "strike":
+                b.kil(port)
+            else:
+                left.append(word)
+
+        port = b.port(handler, on_error=strike if where == "on_error" else None)
+        if where == "release":
+            b.mon_guard(port, strike)
+        for each in (port, after):  # so that the link knows them
+            a.snd(each, "known")
+        await settle()
+        loop.call_later(0.5, send, a, port, after)
+        return a, b
+
+    def send(node, port, after):
+        node.snd(port, "strike")
+        for number in range(behind):
+            node.snd(after, number)
+        if behind:
+            node.snd(port, "rest")
+
+    a, b = loop.run_until_complete(setup())
+    with pytest.raises(fatal):
+        loop.run_until_complete(asyncio.sleep(1))
+    assert seen == ["known"] and left == ["known"]
+    loop.run_until_complete(asyncio.sleep(1))
+    assert seen == ["known", *range(behind)]
+    assert left == ["known"] + ["rest"] * bool(behind and where != "release")
+    for node in (a, b):
+        loop.run_until_complete(node.close())
     loop.close()
 
 

@@ -149,12 +149,16 @@ class Port:
             self._wait(result, tuple(last[at:]))
         if self.doomed is not None:
             self.die(self.doomed)
-        return following
+        # Taken only now: what is raised above leaves it among the rest.
+        return next(rest, None) if following is None else following
 
     def _work(
         self, first: Sequence[Any], rest: Iterator[Sequence[Any]], at: int
     ) -> tuple[Any, Any, Any, Any]:
-        """Handle messages until something happens: the last one, its result or error, the next."""
+        """Handle messages until something happens: the last one, its result or error.
+
+        The fourth is a message that was taken and is not for us, or not to be handled here.
+        """
         name = first[0] if at else None
         message = first
         try:
@@ -176,11 +180,11 @@ class Port:
                 else:
                     raise NoHandler.of(tuple(message[at:]))
                 if result is not None or self.doomed is not None or self.state:
-                    return message, result, None, next(rest, None)
+                    return message, result, None, None
         except FATAL:
             raise
         except BaseException as error:
-            return message, None, error, next(rest, None)
+            return message, None, error, None
         return None, None, None, None
 
     def _wait(self, awaitable: Any, message: tuple[Any, ...]) -> None:
