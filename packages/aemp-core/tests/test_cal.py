@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 
 import pytest
 from core_kit import Network, Probe, crash, nodes, now, settle, tasks_left, timers_left
@@ -142,6 +144,23 @@ async def test_a_call_leaves_nothing_behind_however_it_ends():
             await call
         await settle()
         assert set(a.ports) == ports
+
+
+@virtual_clock
+async def test_answers_are_not_kept():
+    """Not by the link they came over either, which knows the ports its peer has sent to."""
+    async with nodes("a", "b") as (a, b):
+        port = b.port(mp.replies(lambda: b"x" * 100_000))
+        await a.cal(port)
+        gc.collect()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(100):
+            await a.cal(port)
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert after - before < 1_000_000
 
 
 @virtual_clock

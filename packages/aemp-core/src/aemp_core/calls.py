@@ -44,6 +44,8 @@ class Call(Port):
     def deliver_run(
         self, message: Sequence[Any], rest: Iterator[Sequence[Any]], source: Any, size: int, at: int
     ) -> Sequence[Any] | None:
+        if at:  # nothing more is to come: the answer is not kept by its session
+            source.ports.pop(message[0], None)
         self.deliver(message, source, size, at)
         return next(rest, None)
 
