@@ -395,3 +395,16 @@ async def test_replies_do_not_address_what_the_asker_may_not():
         assert calls == []
         assert at_c.got == []
         assert at_a.got == [("fine",)]
+
+
+@virtual_clock
+async def test_replies_reach_the_port_they_are_for_on_whichever_node_it_is():
+    rules = [{"node": "a", "allow": ["relay"]}]
+    async with nodes("a", "b", "c", rules=rules) as several:
+        a, b, _ = several
+        echo = b.port(mp.replies(lambda *words: words))
+        probes = [Probe(node) for node in several]
+        for probe in probes:
+            a.snd(echo, "for", probe.port, probe.port)
+        await settle()
+        assert [probe.got for probe in probes] == [[("for", probe.port)] for probe in probes]

@@ -77,6 +77,51 @@ async def test_the_end_of_the_port_ends_the_call():
 
 
 @virtual_clock
+async def test_the_end_of_the_port_ends_all_calls_of_it():
+    """They share one monitor: not with one that begins when the first of them was told."""
+    async with nodes("a", "b") as (a, b):
+        for target in (a, b):
+
+            def answer(word, reply, target=target):
+                if word == "answer":
+                    target.snd(reply, word)
+
+            port = target.port(answer)
+            ends = []
+
+            async def call(word, timeout=None, port=port, ends=ends):
+                try:
+                    ends.append(await a.cal(port, word, timeout=timeout))
+                except mp.CallTimeout:
+                    ends.append("timeout")
+                except mp.PortKilled as error:
+                    ends.append(error.reason[0])
+                    if error.reason == ("gone",):
+                        with pytest.raises(mp.PortKilled, match="no_such_port"):
+                            await a.cal(port, "again")
+
+            calls = [asyncio.ensure_future(call("question", 0.001)) for _ in range(2)]
+            calls += [asyncio.ensure_future(call("question")) for _ in range(3)]
+            await call("answer")
+            await settle(0.01)
+            assert ends == [("answer",), "timeout", "timeout"]
+            target.kil(port, "gone")
+            await asyncio.wait_for(asyncio.gather(*calls), 5)
+            assert ends[3:] == ["gone"] * 3
+            assert not a.callees
+
+
+@virtual_clock
+async def test_questions_and_answers_wait_for_nothing():
+    """What is sent while something is read is written at once, not with what is sent next."""
+    async with nodes("a", "b") as (a, b):
+        port, began = b.port(mp.replies(lambda word: word)), now()
+        for number in range(10):
+            assert await a.cal(port, number) == (number,)
+        assert now() == began
+
+
+@virtual_clock
 async def test_a_missing_port_ends_the_call():
     async with nodes("a", "b") as (a, b):
         for node in (a, b):

@@ -264,6 +264,20 @@ async def test_the_bytes_of_the_run_queue_are_counted_in_and_out_alike():
 
 
 @virtual_clock
+async def test_what_waits_behind_requests_is_counted_in_and_out_alike():
+    """A request may put something ahead of what came in behind it: that goes back to the queue."""
+    network = Network.here()
+    async with nodes("alice", heartbeat=3600) as (alice,):
+        client, probe = await joined(network, "alice"), Probe(alice)
+        name = probe.port.partition("#")[2]
+        chunk = [(name, number) if number % 3 else ("", "devnull") for number in range(200)]
+        client.write(client.frames(*chunk))
+        await settle()
+        assert probe.firsts == [number for number in range(200) if number % 3]
+        assert alice.queue.received == 0
+
+
+@virtual_clock
 async def test_a_receiver_finds_what_another_passed_over_while_it_waited():
     """Two receivers in one port: the first one woken looks at the message and leaves it."""
     async with nodes("alice") as (alice,):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from core_kit import SECRET, nodes, settle
+from core_kit import SECRET, Probe, nodes, settle
 
 import aemp_core as mp
 from aemp_core.testing.clock import virtual_clock
@@ -121,6 +121,30 @@ def test_wrong_use(case):
             await settle()
 
     wrong()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (float("inf"), "inf"), ([1, float("nan")], "nan"), ({1, 2}, "set"), (object(), "object"),
+        ({1: 2}, "key 1"), (2**64, "65 bits"), ("\ud800", "surrogate"),
+        (b"x" * 2**24, "frame_limit"),
+    ],
+    ids=["inf", "nan", "set", "object", "key", "int", "text", "length"],
+)  # fmt: skip
+@virtual_clock
+async def test_what_cannot_be_sent_raises_however_often_the_port_was_sent_to(value, text):
+    """The link stays up, and what can be sent arrives."""
+    async with nodes("a", "b") as (a, b):
+        probe, events = Probe(b), []
+        a.mon_nodes(lambda *event: events.append(event))
+        for number in range(4):
+            a.snd(probe.port, number)
+            with pytest.raises(mp.UnsendableError, match=text):
+                a.snd(probe.port, value)
+        await settle()
+        assert probe.firsts == list(range(4))
+        assert events == []
 
 
 #: coroutine verb with its wrong arguments -> the error, and what its text must say.

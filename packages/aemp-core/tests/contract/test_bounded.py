@@ -222,6 +222,47 @@ async def test_bounded_bytes_of_a_mailbox_filled_over_a_link():
 
 
 @virtual_clock
+async def test_bounded_bytes_of_a_backlog_filled_over_a_link(monkeypatch):
+    """Also what waits for an async handler counts in bytes."""
+    monkeypatch.setattr("aemp_core.backlog.ROOM_BYTES", MIB)
+    async with nodes("a", "b") as (a, b):
+
+        async def slow(*_):
+            await asyncio.sleep(3_600)
+
+        port = b.port(slow)
+        reasons = []
+        a.mon(port, reasons.append)
+        block = b"x" * (MIB // 4)
+        for _ in range(4):  # the first is being handled
+            a.snd(port, block)
+        await settle()
+        assert reasons == []
+        for _ in range(2):
+            a.snd(port, block)
+        await settle()
+        assert [reason[0] for reason in reasons] == ["mailbox_overflow"]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@virtual_clock
+async def test_bounded_ports_that_a_link_knows(monkeypatch, times):
+    """What makes sending to a port quick is kept for some ports, however many there are."""
+    monkeypatch.setattr("aemp_core.way.WAYS", 10)
+    monkeypatch.setattr("aemp_core.session.KNOWN_PORTS", 10)
+    async with nodes("a", "b") as (a, b):
+        probes = [Probe(b) for _ in range(100)]
+        for probe in probes:
+            for number in range(times):
+                a.snd(probe.port, number)
+        await settle()
+        assert all(probe.firsts == list(range(times)) for probe in probes)
+        assert len(a.far) <= 10
+        assert len(a.peers["b"].session.ways._seen) <= 10
+        assert len(b.peers["a"].session.ports) <= 10
+
+
+@virtual_clock
 async def test_bounded_reading_pauses_while_the_run_queue_is_full():
     """More than 8 MiB received and not handled: the sender meets back-pressure, nothing is lost."""
     async with nodes("a", "b", send_limit=64 * MIB) as (a, b):

@@ -181,3 +181,44 @@ async def test_deferred_death_of_a_port_that_kills_itself(calls):
         a.snd(port, "never")
         await settle()
         assert calls == ["still here", ("enough",)]
+
+
+@virtual_clock
+async def test_deferred_death_ends_what_came_in_together(calls):
+    """When the handler has returned the port is dead, also for what came in the same chunk."""
+    async with nodes("a", "b") as (a, b):
+
+        def handler(number):
+            if number == 3:
+                b.kil(port, "enough")
+            calls.append(number)
+
+        port = b.port(handler)
+        other = b.port(calls.append)
+        a.mon(port, calls.append)
+        for number in range(9):
+            a.snd(port, number)
+        a.snd(other, "rest")
+        await settle()
+        assert calls == [0, 1, 2, 3, "rest", ("enough",)]
+
+
+@virtual_clock
+async def test_deferred_work_of_what_comes_in_alone(calls):
+    """One message for a port that is known is handled where it is read; what it causes follows."""
+    async with nodes("a", "b") as (a, b):
+        other = b.port(lambda *message: calls.append((message, verbs_on_the_stack())))
+
+        def handler(number):
+            b.snd(other, number)
+            if number == 3:
+                b.kil(other, "enough")
+            assert len(calls) == number
+
+        port = b.port(handler)
+        b.mon(other, calls.append)
+        for number in range(4):
+            a.snd(port, number)
+            await settle()
+            assert len(calls) == number + 1 + (number == 3)
+        assert calls == [((number,), []) for number in range(4)] + [("enough",)]

@@ -369,6 +369,55 @@ async def test_no_holes_when_there_is_room_again_before_the_notice_of_the_send_l
 
 
 @virtual_clock
+async def test_no_holes_when_another_port_takes_up_the_room_before_the_notice():
+    """What may be sent to one port without a look at what waits is nothing for one that is cut."""
+    network = Network.here()
+    async with nodes("a", "b", send_limit=200_000) as (a, b):
+        probe, other = Probe(b), Probe(b)
+        reasons = []
+        a.mon(probe.port, reasons.append)
+        await settle()
+        network.silence("a", "b")
+        busy = a.port(lambda *_: None)
+        for _ in range(20_000):
+            a.snd(busy, "work")
+        for number in range(400):
+            a.snd(probe.port, number, "x" * 1_000)
+        network.heal()
+        while not reasons:
+            number += 1
+            a.snd(other.port, number)
+            a.snd(probe.port, number)
+            await asyncio.sleep(0)
+        await settle(5)
+        assert [reason[0] for reason in reasons] == ["send_limit"]
+        assert is_prefix(probe.firsts, list(range(number + 1)))
+        assert 0 < len(probe.firsts) < 400
+        assert len(other.got) > 20
+
+
+@pytest.mark.parametrize("port_of_the_rest", ["another", "the same, with on_error"])
+@virtual_clock
+async def test_no_holes_by_an_error_in_the_middle_of_what_came_in_together(port_of_the_rest):
+    async with nodes("a", "b") as (a, b):
+        got, errors = [], []
+
+        def handler(number):
+            if number == 10:
+                raise ValueError("ten")
+            got.append(number)
+
+        mends = port_of_the_rest != "another"
+        port = b.port(handler, on_error=(lambda *error: errors.append(error)) if mends else None)
+        rest = port if mends else b.port(handler)
+        for number in range(30):
+            a.snd(port if number <= 10 else rest, number)
+        await settle()
+        assert got == [number for number in range(30) if number != 10]
+        assert len(errors) == mends
+
+
+@virtual_clock
 async def test_no_holes_between_the_un_cutting_and_a_notice_by_message():
     """What is sent when messages may pass again is sent after the notice has arrived."""
     network = Network.here()

@@ -100,6 +100,30 @@ async def test_order_kept_by_async_handlers():
         assert seen == [(word, n) for n in range(20) for word in ("begin", "end")]
 
 
+@pytest.mark.parametrize("ports", [1, 2])
+@virtual_clock
+async def test_order_kept_by_async_handlers_of_what_came_in_together(ports):
+    """One in the middle holds up what is behind it in the same chunk, and nothing of others."""
+    async with nodes("a", "b") as (a, b):
+        seen = [[] for _ in range(ports)]
+
+        def handler_for(log):
+            async def slow(number):
+                await asyncio.sleep(1)
+                log.append(number)
+
+            return lambda number: slow(number) if number % 10 == 5 else log.append(number)
+
+        to = [b.port(handler_for(log)) for log in seen]
+        for number in range(40):
+            for port in to:
+                a.snd(port, number)
+        await settle(0.5)
+        assert seen == [list(range(5))] * ports
+        await settle(10)
+        assert seen == [list(range(40))] * ports
+
+
 @virtual_clock
 async def test_order_when_only_some_messages_are_handled_asynchronously():
     async with nodes("a") as (a,):
@@ -178,6 +202,25 @@ async def test_order_after_a_spawn():
         await settle()
         for target in ("a", "b"):
             assert _spawned[target] == ["init", *range(300)]
+
+
+@virtual_clock
+async def test_order_of_one_message_behind_many():
+    """What comes in alone, and could be handled at once, waits for what came in before it."""
+    async with nodes("a", "b") as (a, b):
+        probe = Probe(b)
+        for number in range(COUNT):
+            a.snd(probe.port, number)
+        while not probe.got:
+            await asyncio.sleep(0)
+        assert len(probe.got) < COUNT
+        while len(probe.got) < COUNT:
+            number += 1
+            a.snd(probe.port, number)
+            await asyncio.sleep(0)
+        await settle()
+        assert number > COUNT
+        assert probe.firsts == list(range(number + 1))
 
 
 _spawned: dict[str, list[object]] = {}

@@ -61,6 +61,28 @@ def test_frames_that_are_no_message(frame: bytes, problem: str) -> None:
         assert decoder.decode(GOOD) == []
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\xcb\x7f\xf8" + bytes(6),
+        b"\xd4\x05x",
+        b"\xd6\xff1234",
+        b"\x81\xc4\x01a\x01",
+        b"\x91" * 128 + b"\xc0",
+        b"\x91\xca\xff\x80\x00\x00",
+    ],
+    ids=["nan", "extension", "timestamp", "bytes as key", "deep", "infinity in a list"],
+)
+def test_a_frame_that_comes_alone_is_checked_like_any(value: bytes) -> None:
+    for before in (0, 1, 2):
+        decoder = FRAMING.decoder(LIMIT)
+        for _ in range(before):
+            assert decoder.decode(GOOD) == [["good"]]
+        assert decoder.decode(b"\x92\xa1a" + value) == []
+        assert decoder.error is not None
+        assert decoder.decode(GOOD) == []
+
+
 def test_numbers_of_every_width_read() -> None:
     frame = b"\x99\xa1a\xcc\xff\xcd\xff\xff\xce\xff\xff\xff\xff\xcf" + b"\xff" * 8
     frame += b"\xd0\x80\xd3\x80" + bytes(7) + b"\xca\x3f\xc0\x00\x00\xcb\x3f\xf8" + bytes(6)
