@@ -457,3 +457,22 @@ async def test_a_peer_without_incarnation_cannot_take_over_a_port_it_spawned():
         alice.snd("alice#worker", "hello")
         await settle()
         assert arrived == {"good": [("hello",)], "evil": []}
+
+
+@virtual_clock
+async def test_a_peer_without_incarnation_may_use_the_name_of_a_dead_port_again():
+    """Nobody's messages go to the dead one, also if the links knew it by its name."""
+    network = Network.here()
+    async with nodes("alice", "bob", heartbeat=FOREVER) as (alice, bob):
+        zed = await proved(network, "alice", "zed", incarnation=None)
+        answer_time(zed)
+        for number in range(3):
+            arrived["good"] = []
+            request(zed, SPAWN, "worker", "hostile:good")
+            await settle()
+            zed.write(zed.frames(("worker", "of zed", number)))
+            bob.snd("alice#worker", "of bob", number)
+            await settle()
+            assert sorted(arrived["good"]) == [("of bob", number), ("of zed", number)]
+            alice.kil("alice#worker")
+            await settle()

@@ -66,7 +66,8 @@ class Session:
         self.frame_limit = ours if theirs is None else min(ours, theirs)
         self.ways = Ways(self, self.node.far)
         self.watches: dict[str, RemoteWatch] = {}
-        # Ports here that the peer sent to, by name. Dead ones, too: names are never reused.
+        # Ports here that the peer sent to, by name. Dead ones, too: few names are used again
+        # (see `Spawner`).
         self.ports: dict[str, Any] = {}
         self.lost_reason: Reason | None = None
         self.serial = self.node.next_serial()

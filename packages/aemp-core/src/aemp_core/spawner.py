@@ -131,6 +131,8 @@ class Spawner:
         if refusal is not None:
             self.refuse(session, name, function, refusal)
             return
+        if session is not None and session.info.incarnation is None:
+            self._forget_dead(name)
         port = node.new_port(port_id)
         self._live[spawner] = self._live.get(spawner, 0) + 1
         init = Init(port, known, arguments, spawned=True)
@@ -140,6 +142,12 @@ class Spawner:
         else:
             # Messages that came in the same chunk are queued already, and come after it.
             node.queue.items.appendleft((init, (), session, 0))
+
+    def _forget_dead(self, name: str) -> None:
+        """Links may know a port by this name: a peer without incarnation may use one again."""
+        for peer in self._node.peers.values():
+            if peer.session is not None:
+                peer.session.ports.pop(name, None)
 
     def refuse(self, session: Session | None, name: str, function: Any, refusal: str) -> None:
         """Log a refusal, and keep it for the monitors of the port that will not be.
