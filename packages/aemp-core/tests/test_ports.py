@@ -416,6 +416,31 @@ async def test_local_messages_go_by_reference():
         assert probe.got[0][0] is thing
 
 
+@pytest.mark.parametrize("error", [TypeError, RuntimeError])
+@virtual_clock
+async def test_a_first_element_that_has_no_hash_is_no_tag(error):
+    """It may be anything in a local message: a proxy, say, that stands for nothing just now."""
+
+    class Proxy:
+        def __hash__(self):
+            raise error("stands for nothing")
+
+    async with nodes("a") as (a,):
+        got = []
+
+        async def slow():
+            await asyncio.sleep(1)
+
+        port = a.port(lambda *message: got.append(message))
+        a.rcv(port, slow=slow)
+        proxy = Proxy()
+        a.snd(port, proxy, 1)
+        a.snd(port, "slow")
+        a.snd(port, proxy, 2)  # waits meanwhile
+        await settle(2)
+        assert got == [(proxy, 1), (proxy, 2)]
+
+
 @virtual_clock
 async def test_a_strict_node_copies_and_checks_local_messages():
     async with nodes("a", strict=True) as (a,):

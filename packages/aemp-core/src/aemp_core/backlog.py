@@ -161,8 +161,8 @@ class Backlog:
         if port.tagged:
             try:
                 handler = port.tagged.get(message[0])
-            except (IndexError, TypeError):
-                pass  # no element, or one that is no tag
+            except Exception:
+                pass  # no element, or one that is no tag: a local one may raise anything
         if handler is not None:
             arguments = message[1:]
         elif port.mailbox is not None:

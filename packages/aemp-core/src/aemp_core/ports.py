@@ -89,8 +89,8 @@ class Port:
         if self.tagged:
             try:
                 handler = self.tagged.get(message[at])
-            except (IndexError, TypeError):
-                pass  # no element, or one that is no tag
+            except Exception:
+                pass  # no element, or one that is no tag: a local one may raise anything
         if handler is not None:
             arguments = message[at + 1 :]
         elif self.mailbox is not None:
