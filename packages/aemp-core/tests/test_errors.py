@@ -58,6 +58,35 @@ def test_fatal_errors_leave_the_loop_after_the_queue_is_re_armed(fatal, where):
 
 
 @pytest.mark.parametrize("fatal", [SystemExit, KeyboardInterrupt])
+def test_fatal_errors_leave_what_is_queued_for_the_same_port(fatal):
+    """Messages in a row to one port are handled together: those behind the error are not lost."""
+    loop = VirtualClockLoop()
+    seen = []
+
+    def handler(number):
+        if number == 3:
+            raise fatal("now")
+        seen.append(number)
+
+    async def setup():
+        node = await mp.Node("a", secret=SECRET).start()
+        port = node.port(handler)
+        for number in range(600):
+            node.snd(port, number)
+        await asyncio.sleep(1)
+        return node
+
+    starting = loop.create_task(setup())
+    with pytest.raises(fatal):
+        loop.run_until_complete(starting)
+    assert seen == [0, 1, 2]
+    node = loop.run_until_complete(starting)
+    assert seen == [number for number in range(600) if number != 3]
+    loop.run_until_complete(node.close())
+    loop.close()
+
+
+@pytest.mark.parametrize("fatal", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("where", ["handler", "on_error", "release"])
 @pytest.mark.parametrize("behind", [0, 1, 99])
 def test_fatal_errors_leave_the_loop_and_the_rest_of_what_was_read(fatal, where, behind):

@@ -169,7 +169,7 @@ class Port:
                 if self.tagged:
                     try:
                         handler = self.tagged.get(message[at])
-                    except (IndexError, TypeError):
+                    except Exception:
                         pass
                 if handler is not None:
                     result = handler(*message[at + 1 :])
