@@ -59,6 +59,9 @@ class Observer(Protocol):
 
         Each is a non-empty list whose first element is a str. An empty `messages` tells of
         bytes that carried no message yet: a heartbeat, or the middle of a long message.
+
+        Called by callbacks of the loop alone, never inside a call of the link: what came in may
+        be handled at once.
         """
 
     def writable(self) -> None:

@@ -116,8 +116,7 @@ class RunQueue:
             receiver, message, source, size = take()
             if size:  # frames that came together: a stride of them at most
                 self.received -= size
-                receiver.deliver(message, source, size)
-                done += len(message)
+                done += receiver.deliver(message, source, size) or 1
             elif items and items[0][0] is receiver and type(receiver) is Port:
                 done += self._run(receiver, message)
             else:

@@ -137,8 +137,12 @@ class Session:
         queue.items.append((self, frames, share, size))
         queue.received += size
 
-    def deliver(self, frames: Sequence[list[Any]], share: int, size: int = 0) -> None:
-        """Handle frames that came in together; each counts for `share` bytes where it waits."""
+    def deliver(self, frames: Sequence[list[Any]], share: int, size: int) -> int:
+        """Handle frames that came in together, and return how many of them.
+
+        Each counts for `share` bytes where it waits. Those behind a request are put back, and not
+        counted.
+        """
         node = self.node
         ports = self.ports
         rest = iter(frames)
@@ -160,13 +164,15 @@ class Session:
                     ports[name] = port
                 else:
                     # What it asks for may go to the head of the queue, and before the rest.
-                    self._put_back(list(rest), share)
+                    left = list(rest)
+                    self._put_back(left, share)
                     node.node_port.deliver(tuple(frame[1:]), self, share)
-                    return
+                    return len(frames) - len(left)
         except BaseException:
             # It leaves the loop. If that is run again, the rest is handled.
             self._put_back(list(rest), share)
             raise
+        return len(frames)
 
     def _put_back(self, frames: list[list[Any]], share: int) -> None:
         if frames:
