@@ -159,6 +159,34 @@ WORKLOADS = (
         (Figure("bytes", " B/s", least=0.8),), remote=True,
     ),
     Workload(
+        "tls-bursts", "TLS: one-way, 50 sends per turn", "tls:bursts", "floor_tls:bursts",
+        200_000, (Figure("rate", RATE, least=0.6),), remote=True,
+    ),
+    Workload(
+        "tls-ping-pong", "TLS: round trip", "tls:ping_pong", "floor_tls:ping_pong", 10_000,
+        (Figure("median", " us", most=1 / 0.6),), remote=True,
+    ),
+    Workload(
+        "tls-blobs", "TLS: 1 MiB binary messages", "tls:blobs", "floor_tls:blobs", 200,
+        (Figure("bytes", " B/s", least=0.6),), remote=True,
+    ),
+    Workload(
+        "tls-handshakes", "TLS: nodes that join and leave", "tls:handshakes",
+        "floor_tls:handshakes", 200, (Figure("rate", RATE),), remote=True,
+    ),
+    Workload(
+        "tls-tcp-bursts", "TLS: one-way, beside TCP", "tls:bursts", "remote:bursts",
+        200_000, (Figure("rate", RATE),), remote=True,
+    ),
+    Workload(
+        "tls-tcp-ping-pong", "TLS: round trip, beside TCP", "tls:ping_pong", "remote:ping_pong",
+        10_000, (Figure("median", " us"),), remote=True,
+    ),
+    Workload(
+        "tls-tcp-blobs", "TLS: 1 MiB, beside TCP", "tls:blobs", "remote:blobs",
+        200, (Figure("bytes", " B/s"),), remote=True,
+    ),
+    Workload(
         "idle", "1,000 idle links in one process", "idle:links", "", 1_000,
         (Figure("cpu", " % CPU", highest=1), Figure("bytes", " B/link", highest=40 * 1024)),
         size=20, remote=True,

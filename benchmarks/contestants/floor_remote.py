@@ -7,7 +7,9 @@ loop and the operating system.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +21,7 @@ from ..process import Figures, Run, ended, partner, ready
 from .pace import in_flight, one_way, round_trips, summary
 
 LIMIT = 64 * 1024 * 1024
+CLIENT = ssl.PROTOCOL_TLS_CLIENT
 
 
 class Channel(asyncio.Protocol):
@@ -94,11 +97,26 @@ async def _dial(
     address: str,
     handlers: dict[str, Callable[..., object]],
     kind: type[Channel] = Channel,
+    tls: ssl.SSLContext | None = None,
 ) -> Channel:
     host, port = address.split(":")
     loop = asyncio.get_running_loop()
-    _, channel = await loop.create_connection(lambda: kind(handlers), host, int(port))
+    _, channel = await loop.create_connection(lambda: kind(handlers), host, int(port), ssl=tls)
     return channel
+
+
+def tls_context(run: Run, protocol: ssl._SSLMethod) -> ssl.SSLContext | None:
+    """TLS 1.3 with certificates on both sides, if the run has one; as little as that can be."""
+    cert = run.more.get("cert")
+    if cert is None:
+        return None
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(cert)
+    context.load_verify_locations(Path(cert).with_name("network.pem"))
+    return context
 
 
 async def listener(run: Run) -> None:
@@ -123,7 +141,8 @@ async def listener(run: Run) -> None:
         return channel
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(make, "127.0.0.1", 0)
+    tls = tls_context(run, ssl.PROTOCOL_TLS_SERVER)
+    server = await loop.create_server(make, "127.0.0.1", 0, ssl=tls)
     ready(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
     await ended()
     server.close()
@@ -143,7 +162,7 @@ async def _bursts(run: Run, kind: type[Channel]) -> Figures:
     done = asyncio.Event()
     checked = kind is CheckedChannel
     async with partner("floor_remote:listener", run, checked=checked) as address:
-        channel = await _dial(address, {"done": done.set}, kind)
+        channel = await _dial(address, {"done": done.set}, kind, tls_context(run, CLIENT))
         began = perf_counter()
         await one_way(run, channel.send, run.message, channel.flush)
         await done.wait()
@@ -156,7 +175,7 @@ async def ping_pong(run: Run) -> Figures:
     """One message there and back, again and again."""
     async with partner("floor_remote:listener", run) as address:
         handlers: dict[str, Callable[..., object]] = {}
-        channel = await _dial(address, handlers)
+        channel = await _dial(address, handlers, tls=tls_context(run, CLIENT))
         _, *rest = run.message
         times = await round_trips(
             run.count,
@@ -197,7 +216,7 @@ async def blobs(run: Run) -> Figures:
     done = asyncio.Event()
     blob = bytes(1024 * 1024)
     async with partner("floor_remote:listener", run) as address:
-        channel = await _dial(address, {"done": done.set})
+        channel = await _dial(address, {"done": done.set}, tls=tls_context(run, CLIENT))
         began = perf_counter()
         for _ in range(run.count):
             channel.send("tag", blob)

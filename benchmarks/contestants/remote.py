@@ -1,4 +1,7 @@
-"""AEMP between two processes, over TCP with a shared secret: all limits and heartbeats are on."""
+"""AEMP between two processes, over TCP with a shared secret: all limits and heartbeats are on.
+
+`Run.more` may say otherwise: ``bind``, an address to listen at, and the settings of both nodes.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from ..process import Figures, Run, ended, partner, ready
 from .pace import in_flight, one_way, round_trips, summary
 
 SECRET = "a secret of the benchmarks"
+PLAIN = {"bind": "tcp://127.0.0.1:0", "settings": {"secret": SECRET}}
 
 
 async def listener(run: Run) -> None:
     """The partner of all: counts what it is sent, gives back pings, answers calls."""
-    async with mp.Node("listener", binds=[run.more["bind"]], secret=SECRET) as node:
+    bind, settings = run.more["bind"], run.more["settings"]
+    async with mp.Node("listener", binds=[bind], **settings) as node:
         handled = 0
         port = node.port()
         client = ""
@@ -45,10 +50,10 @@ async def listener(run: Run) -> None:
 @asynccontextmanager
 async def _joined(run: Run) -> AsyncIterator[tuple[mp.Node, str, str, asyncio.Event]]:
     """A node joined with a partner; the port there, our port, and what "done" sets."""
-    bind = run.more.get("bind", "tcp://127.0.0.1:0")
-    async with partner("remote:listener", run, bind=bind) as line:
+    more = {**PLAIN, **run.more}
+    async with partner("remote:listener", run, **more) as line:
         address, there = line.split()
-        async with mp.Node("client", seeds=[address], secret=SECRET) as node:
+        async with mp.Node("client", seeds=[address], **more["settings"]) as node:
             await node.up("listener")
             here = node.port()
             done = asyncio.Event()
