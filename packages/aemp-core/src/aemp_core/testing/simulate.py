@@ -27,7 +27,7 @@ __all__ = ["main"]
 PORTION = 10
 #: Portions before workers are replaced: each simulated process that was killed leaves a little
 #: memory behind.
-PORTIONS = 200
+PORTIONS = 100
 #: Failing seeds that are shrunk; it takes many runs each.
 SHRUNK = 5
 
@@ -54,7 +54,7 @@ def main(
     total, failed = _many(chosen, jobs or os.cpu_count() or 1)
     total["seconds"] = round(time.monotonic() - began)
     total["violations"] = len(failed)
-    click.echo(", ".join(f"{count:,} {what}" for what, count in total.items()))
+    click.echo(_text(total))
     if figures is not None:
         figures.write_text(json.dumps({**total, "failed": failed}) + "\n")
     for each in failed[:SHRUNK]:
@@ -91,7 +91,13 @@ def _many(seeds: list[int], jobs: int) -> tuple[Counter[str], list[int]]:
                 for seed, text in failures:
                     click.echo(f"seed {seed}: {text}")
                     failed.append(seed)
+        if first + PORTIONS < len(portions):
+            click.echo(f"so far: {_text(total)}")
     return total, sorted(failed)
+
+
+def _text(total: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in total.items())
 
 
 def run(seeds: Iterable[int]) -> tuple[Counter[str], list[tuple[int, str]]]:
