@@ -18,10 +18,14 @@ import pytest
 
 
 def pytest_configure() -> None:
-    # Shells start background jobs with SIGINT ignored, and processes hand that on; the programs
-    # that tests interrupt must hear it.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Shells start background jobs with SIGINT ignored, `nohup` ignores SIGHUP, and processes hand
+    # that on; the programs that tests interrupt must hear it.
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (getattr(signal, "SIGHUP", signal.SIGINT), signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     for name in os.environ.get("EXPECT_DISTRIBUTIONS", "").split():
         if not _installed(name) or not _importable(name):
             raise pytest.UsageError(f"{name} should be installed in this environment, and is not")

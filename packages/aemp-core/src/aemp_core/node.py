@@ -188,7 +188,9 @@ class Node(Router):
 
     # -- waiting -----------------------------------------------------------------------------
 
-    async def cal(self, port: str, /, *message: Any, timeout: float | None = None) -> Message:
+    def cal(
+        self, port: str, /, *message: Any, timeout: float | None = None
+    ) -> Coroutine[Any, Any, Message]:
         """Send a message with a fresh reply port at its end, and return what is sent there.
 
         Ends exactly once, and leaves nothing behind, also when cancelled.
@@ -198,7 +200,7 @@ class Node(Router):
             CallTimeout: no answer came within `timeout` seconds.
         """
         self.check_open()
-        return await calls.cal(self, port, message, timeout)
+        return calls.cal(self, port, message, timeout)
 
     async def killed(self, port: str, /) -> Reason:
         """Wait until a port dies or messages to it are lost, and return the reason."""

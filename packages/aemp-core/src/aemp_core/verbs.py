@@ -269,9 +269,9 @@ async def eval_on(node: str, text: str, /) -> Any:
     return await current_node().eval_on(node, text)
 
 
-async def cal(port: str, /, *message: Any, timeout: float | None = None) -> Message:
+def cal(port: str, /, *message: Any, timeout: float | None = None) -> Coroutine[Any, Any, Message]:
     """Send a message and wait for the answer: see `Node.cal`."""
-    return await current_node().cal(port, *message, timeout=timeout)
+    return current_node().cal(port, *message, timeout=timeout)
 
 
 async def killed(port: str, /) -> Reason:
