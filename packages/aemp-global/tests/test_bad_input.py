@@ -90,6 +90,22 @@ async def test_a_global_claims_the_entries_of_one_that_speaks_for_itself(
         await other.close()
 
 
+async def test_a_global_claims_the_entries_of_an_ordinary_node(
+    aemp_network: SimulatedNetwork,
+) -> None:
+    """It is believed, as every global is; the owner claims them back, and is believed, too."""
+    async with Scene(aemp_network) as scene:
+        gl.of(scene.rogue).become_global()
+        await within(5, lambda: gl.of(scene.hub).exchange.neighbours["rogue"].is_global)
+        node_id, incarnation, attach = claim_of(scene.victim)
+        for claim in ([incarnation, attach + 5], [incarnation, 2**32 - 1], ["1" * 14, 9]):
+            scene.say("claim", [[node_id, *claim, 1]])
+            scene.say("state", node_id, *claim, 0, 10**9, False, [[FAMILY, "honest", "not"]])
+            await within(10, lambda: gl.of(scene.hub).exchange.held["victim"].home == "rogue")
+            await within(10, lambda: gl.of(scene.hub).exchange.held["victim"].home == "hub")
+            await within(10, scene.honest)
+
+
 async def test_a_node_floods_its_family(
     aemp_network: SimulatedNetwork, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -262,8 +278,9 @@ async def test_what_is_no_record_names_no_address(
 
 
 async def test_the_address_of_another_host_is_not_dialled(
-    aemp_network: SimulatedNetwork, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    aemp_network: SimulatedNetwork, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     async with Scene(aemp_network) as scene:
         record = ["another host", "another process", ["memory://not-ours"]]
         reached: list[str] = []
@@ -279,3 +296,4 @@ async def test_the_address_of_another_host_is_not_dialled(
         await within(5, lambda: gl.of(scene.hub).families.values(NODES)["rogue"] == record)
         await scene.victim.up("rogue", 20)
         assert "not-ours" not in reached
+        await scene.refused(caplog, "no address of rogue is ours to dial: memory://not-ours")

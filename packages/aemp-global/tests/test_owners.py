@@ -73,6 +73,7 @@ def test_a_tail_is_told_and_not_the_whole() -> None:
         ((INCARNATION, 3), ("0HbXqHj6MEFQG3", 7), ("0HbXqHj6MEFQG4", 1)),
         ((INCARNATION, 3), ("0HbXqHj6MEFQzz", 7), ("0HbXqHj6MEFR00", 1)),
         ((INCARNATION, 3), ("0000000000000z", 7), (INCARNATION, 3)),
+        ((INCARNATION, 3), (INCARNATION, 2**32 - 1), ("0HbXqHj6MEFQG3", 1)),
     ],
 )
 def test_a_claim_above_another(mine: Any, other: Any, above: Any) -> None:

@@ -57,7 +57,7 @@ from aemp_core.ids import is_incarnation, is_node_id
 from .entries import GONE, OWNER_BYTES, OWNER_ENTRIES, check_change
 from .ledger import BIG, Held, Ledger
 from .neighbour import Follow, Neighbour
-from .owners import Claim, OwnerState
+from .owners import ATTACH_LIMIT, Claim, OwnerState
 
 __all__ = ["Exchange"]
 
@@ -287,7 +287,9 @@ def _claim(row: Sequence[Any]) -> Claim:
     """Incarnation and attach of a row."""
     if not isinstance(row[1], str) or not is_incarnation(row[1]):
         raise ValueError(f"{row[1]!r:.100} is no incarnation")
-    return Claim(row[1], _count(row[2]))
+    if _count(row[2]) >= ATTACH_LIMIT:
+        raise ValueError(f"nobody has moved {row[2]} times")
+    return Claim(row[1], row[2])
 
 
 def _count(value: Any) -> int:

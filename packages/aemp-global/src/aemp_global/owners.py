@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from .entries import GONE, OWNER_BYTES, OWNER_ENTRIES, Change, Key, cost
 
-__all__ = ["Claim", "OwnerState"]
+__all__ = ["ATTACH_LIMIT", "Claim", "OwnerState"]
 
 #: Changes logged at least; more, if the map is larger than that.
 LOG_LENGTH = 64
+#: Moves that are counted in one incarnation; nobody has moved so often who tells the truth.
+ATTACH_LIMIT = 2**32
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -40,21 +42,22 @@ class Claim(NamedTuple):
         """The least claim of this life that is greater than `other`."""
         if other.incarnation < self.incarnation:
             return self
-        if other.incarnation == self.incarnation:
-            return Claim(self.incarnation, max(self.attach, other.attach) + 1)
+        attach = max(self.attach, other.attach) + 1
+        if other.incarnation == self.incarnation and attach < ATTACH_LIMIT:
+            return Claim(self.incarnation, attach)
         return Claim(_successor(other.incarnation), 1)
 
 
 def _successor(incarnation: str) -> str:
-    """The next incarnation in the order of texts."""
+    """The next incarnation in the order of texts; of the last one, itself."""
     digits = list(incarnation)
     for place in reversed(range(len(digits))):
         index = _DIGITS.find(digits[place]) + 1
         if 0 < index < len(_DIGITS):
             digits[place] = _DIGITS[index]
-            break
+            return "".join(digits)
         digits[place] = "0"
-    return "".join(digits)
+    return incarnation
 
 
 class OwnerState:

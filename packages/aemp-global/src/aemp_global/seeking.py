@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aemp_core import refusals
 from aemp_core.ids import is_node_id
 
-from .directory import NODES, usable
+from .directory import NODES, check_record, usable
 from .neighbour import Neighbour
 
 if TYPE_CHECKING:
@@ -100,11 +101,25 @@ class Seeking:
         if sought is None:
             return
         sought.home = home if isinstance(home, str) and is_node_id(home) else None
+        usable_ones = usable(self._node, record)
+        if record is not None and not usable_ones:
+            self._refuse(node_id, record)
         relayed = [each for each in self._learnt.get(node_id, ()) if each == f"relay://{node_id}"]
-        self._learn(node_id, [*usable(self._node, record), *relayed])
+        self._learn(node_id, [*usable_ones, *relayed])
         if sought.home is not None and sought.step is None:
             seconds = DIRECT_SECONDS if self._learnt[node_id] else 0.0
             sought.step = self._service.later(seconds, lambda: self._ask_back(node_id, sought))
+
+    def _refuse(self, node_id: str, record: Any) -> None:
+        try:
+            addresses = check_record(record)[2]
+        except ValueError as error:
+            addresses = [str(error)]
+        if addresses:
+            refusals.warn(
+                self._node.loop, "address", "no address of %s is ours to dial: %s",
+                node_id, ", ".join(addresses),
+            )  # fmt: skip
 
     def _learn(self, node_id: str, addresses: list[str]) -> None:
         old = [each for each in self._learnt.get(node_id, ()) if each not in addresses]
