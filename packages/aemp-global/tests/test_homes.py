@@ -122,6 +122,45 @@ async def test_seeds_in_a_chain_make_one_network(aemp_network: SimulatedNetwork)
     assert await nodes[4].cal("n1", "info", timeout=5) == ("n1",)
 
 
+async def test_who_becomes_global_sees_neither_gaps_nor_what_is_gone(
+    aemp_network: SimulatedNetwork,
+) -> None:
+    await aemp_network.node("hub", seeds=[])
+    one = await aemp_network.node("one", seeds=["memory://hub"])
+    two = await aemp_network.node("two", seeds=["memory://hub"])
+    for key in ("stays", "goes"):
+        gl.of(two).db_set("f", key)
+    reports: list[Any] = []
+    gl.of(one).db_mon("f", lambda values, *keys: reports.append(keys))
+    await within(5, lambda: len(gl.of(one).families.values("f")) == 2)
+    gl.of(two).db_del("f", "goes")
+    gl.of(one).become_global()
+    await asyncio.sleep(5)
+    assert list(gl.of(one).families.values("f")) == ["stays"]
+    assert sorted(reports[0][0]) == ["goes", "stays"]
+    assert reports[1:] == [([], [], ["goes"])]
+
+
+async def test_an_owner_that_is_global_now_is_not_kept_by_who_cannot_hear_it(
+    aemp_world: World,
+) -> None:
+    """Two globals hold it through its last home; one of them is not linked with it."""
+    crowd = await crowd_of(aemp_world, 1)
+    one = crowd.nodes["n0"]
+    last = home(one)
+    (deaf, _) = [name for name in G if name != last]
+    crowd.network.partition("n0", deaf)
+    await crowd.processes["n0"].call(become_global, one)
+    await asyncio.sleep(1)
+    crowd.kill("n0")
+    await within(10, crowd.agreed)
+    await crowd.close()
+
+
+async def become_global(node: mp.Node) -> None:
+    gl.of(node).become_global()
+
+
 async def test_a_node_that_shall_be_ordinary_stays_so(aemp_network: SimulatedNetwork) -> None:
     plain = await aemp_network.node("plain", seeds=[], role="ordinary")
     other = await aemp_network.node("other", seeds=["memory://plain"])

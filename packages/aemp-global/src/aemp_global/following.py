@@ -15,7 +15,7 @@ from typing import Any
 from aemp_core.errors import NodeClosed
 from aemp_core.ids import is_node_id
 
-from .entries import GONE, NAME_LENGTH, OWNER_ENTRIES, check_change
+from .entries import GONE, NAME_LENGTH, OWNER_ENTRIES, Key, check_change
 from .families import Families
 
 __all__ = ["Following"]
@@ -63,12 +63,12 @@ class Following:
         for family in self._wanted:
             self._tell("follow", family)
 
-    def stop(self, known: Callable[[str], bool]) -> None:
-        """This node is global: what was told goes, but of owners that are known by themselves."""
+    def stop(self, known: Callable[[str, Key], bool]) -> None:
+        """This node is global: what was told goes, but for entries it knows of by itself now."""
         told, self._told = self._told, {}
         for family, keys in told.items():
             for key, owner in keys.items():
-                if not known(owner):
+                if not known(owner, (family, key)):
                     self._put(family, key, owner, GONE)
 
     # -- being told --------------------------------------------------------------------------

@@ -118,6 +118,11 @@ class Ledger:
         held = self.held.get(owner)
         return held.state if held is not None and held.home == self.id else None
 
+    def knows(self, owner: str, key: Key) -> bool:
+        """Whether an owner is known here, and has that entry."""
+        held = self.held.get(owner)
+        return held is not None and key in held.state.entries
+
     # -- roles and homes ---------------------------------------------------------------------
 
     def become_global(self) -> None:
@@ -218,9 +223,15 @@ class Ledger:
         if held.home == self.id:
             for neighbour in self.neighbours.values():
                 neighbour.forget_owner(owner)
-                if neighbour.greeted and neighbour.is_global:
-                    neighbour.gone[owner] = held.state.claim
-                    self._around.wake(neighbour)
+            self._tell_gone(owner, held.state.claim)
+
+    def _tell_gone(self, owner: str, claim: Claim) -> None:
+        """Tell the other globals that nobody speaks for an owner under that claim any more."""
+        for neighbour in self.neighbours.values():
+            told = neighbour.gone.get(owner)
+            if neighbour.greeted and neighbour.is_global and (told is None or told < claim):
+                neighbour.gone[owner] = claim
+                self._around.wake(neighbour)
 
     def _drop(self, held: Held) -> bool:
         """Forget an owner; False if that was done already."""
@@ -234,8 +245,12 @@ class Ledger:
         return True
 
     def _let_go(self, held: Held, winner: Claim) -> None:
-        """We are not its home any more; if it believes so, it is told."""
-        owner = held.state.owner
+        """We are not its home any more; if it believes so, it is told.
+
+        So are globals that have not heard of its next home, when they have had time to.
+        """
+        owner, claim = held.state.owner, held.state.claim
+        self._around.later(GRACE_SECONDS, lambda: self._tell_gone(owner, claim))
         for neighbour in self.neighbours.values():
             neighbour.forget_owner(owner)
         attached = self.neighbours.get(owner)

@@ -24,6 +24,7 @@ from .families import Families, FamilyWatch
 from .following import Following
 from .homing import Homing
 from .keeper import Keeper
+from .ledger import GRACE_SECONDS
 from .neighbour import Message, Neighbour
 from .owners import Claim
 from .passage import Passage
@@ -119,7 +120,8 @@ class Service:
         self.exchange.become_global()
         self.homing.stop()
         self.following.complete()
-        self.later(2.0, lambda: self.following.stop(self.exchange.held.__contains__))
+        # Watchers see no gap: what the home told stays until the other globals have told theirs.
+        self.later(GRACE_SECONDS, lambda: self.following.stop(self.exchange.knows))
         for node_id in self.homing.known:
             self.keeper.keep(node_id)
 
