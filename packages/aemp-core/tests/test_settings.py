@@ -10,6 +10,7 @@ import pytest
 
 from aemp_core.config import parse_text
 from aemp_core.errors import ConfigError
+from aemp_core.requests import Rules
 from aemp_core.settings import Rule, Settings
 
 
@@ -56,6 +57,22 @@ def test_checking_settings_twice_changes_nothing() -> None:
 def test_a_rule_is_written_as_a_table() -> None:
     (rule,) = Settings.of(rules=[{"node": "ops/*", "allow": ["eval"], "deny": "kil"}]).rules
     assert rule == Rule("ops/*", ("eval",), ("kil",))
+
+
+def test_a_rule_may_be_about_groups() -> None:
+    table = {"node": "guest/*", "groups": ["lobby", "chat/*"]}
+    settings = Settings.of(rules=[table, {"node": "mute/*", "groups": []}, {"node": "*"}])
+    assert settings.rules[0] == Rule("guest/*", groups=("lobby", "chat/*"))
+    rules = Rules(Settings.of(rules=settings.rules).rules)
+    assert rules.allow_group("guest/1", "lobby")
+    assert rules.allow_group("guest/1", "chat/1")
+    assert not rules.allow_group("guest/1", "admins")
+    assert not rules.allow_group("mute/1", "lobby")
+    assert rules.allow_group("anybody", "admins")
+    with pytest.raises(ConfigError, match="did you mean 'groups'"):
+        Settings.of(rules=[{"node": "*", "group": ["lobby"]}])
+    with pytest.raises(ConfigError, match="17 is no pattern of groups"):
+        Settings.of(rules=[{"node": "*", "groups": [17]}])
 
 
 @pytest.mark.parametrize("word", ["bind", "seed", "heartbeats", "sekret"])

@@ -68,6 +68,14 @@ class Rules:
                     return True
         return DEFAULTS[word]
 
+    def allow_group(self, node_id: str, group: str) -> bool:
+        """Whether ports of `node_id` may be registered in a group: the first rule that matches the
+        node and is about groups decides."""
+        for rule in self._rules:
+            if rule.groups is not None and fnmatch.fnmatchcase(node_id, rule.node):
+                return any(fnmatch.fnmatchcase(group, pattern) for pattern in rule.groups)
+        return True
+
 
 class Request:
     """One request: who asked, and how to answer.

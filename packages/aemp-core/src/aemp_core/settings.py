@@ -17,6 +17,7 @@ from .errors import ConfigError
 __all__ = ["Rule", "Settings"]
 
 MIN_SECRET_BYTES = 16
+RULE_KEYS = ("node", "allow", "deny", "groups")
 RULE_WORDS = ("eval", "spawn", "call", "kil", "relay")
 TOPOLOGIES = ("hub", "mesh")
 ROLES = ("auto", "global", "ordinary")
@@ -38,11 +39,14 @@ class Rule:
         node: a shell-style pattern of node IDs, ``*`` for all.
         allow: words out of ``eval spawn call kil relay`` that such nodes may use.
         deny: words they may not use.
+        groups: patterns of the groups that ports of such nodes may be registered in; None: the
+            rule is not about groups. Where no rule is, any group.
     """
 
     node: str
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = None
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
@@ -104,6 +108,7 @@ def _addresses(value: Any) -> tuple[str, ...]:
 
 
 _modules = _texts("module: write package.module", _MODULE.match)
+_patterns = _texts("pattern of groups", lambda text: text)
 _words = _texts("name", lambda text: re.fullmatch(r"[A-Za-z0-9_.-]+", text))
 
 
@@ -185,17 +190,19 @@ def _rules(value: Any) -> tuple[Rule, ...]:
 
 def _rule(item: Any) -> Rule:
     if isinstance(item, Rule):
-        item = {"node": item.node, "allow": item.allow, "deny": item.deny}
+        given = {"node": item.node, "allow": item.allow, "deny": item.deny}
+        item = given if item.groups is None else {**given, "groups": item.groups}
     if not isinstance(item, Mapping) or not isinstance(item.get("node"), str):
         raise ValueError(f"{item!r} is no rule: write {{node = 'ops/*', allow = ['eval']}}")
     for key in item:
-        if key not in ("node", "allow", "deny"):
-            raise ValueError(unknown("key of a rule", str(key), ("node", "allow", "deny")))
+        if key not in RULE_KEYS:
+            raise ValueError(unknown("key of a rule", str(key), RULE_KEYS))
     words = {key: _words(item.get(key, ())) for key in ("allow", "deny")}
     for word in words["allow"] + words["deny"]:
         if word not in RULE_WORDS:
             raise ValueError(unknown("word of a rule", word, RULE_WORDS))
-    return Rule(item["node"], words["allow"], words["deny"])
+    groups = _patterns(item["groups"]) if "groups" in item else None
+    return Rule(item["node"], words["allow"], words["deny"], groups)
 
 
 def _flag(value: Any) -> bool:
