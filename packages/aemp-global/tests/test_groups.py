@@ -213,3 +213,28 @@ async def test_a_node_alone_has_groups_of_its_own(aemp_network: SimulatedNetwork
     port = unreached.port()
     gl.of(unreached).grp_reg("g", port)
     assert await asyncio.wait_for(gl.of(unreached).grp_wait("g"), 10) == [port]
+
+
+async def test_a_rule_says_in_which_groups_ports_of_a_node_may_be(
+    aemp_network: SimulatedNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each node judges by its own rules what it shows, and a global what it tells others."""
+    rules = [{"node": "guest/*", "groups": ["lobby"]}]
+    hub = await aemp_network.node("hub", seeds=[], rules=rules)
+    guest = await aemp_network.node("guest/1", seeds=SEED)
+    other = await aemp_network.node("other", seeds=SEED)
+    intruder, port = guest.port(), other.port()
+    for group in ("lobby", "admins"):
+        gl.of(guest).grp_reg(group, intruder)
+        gl.of(other).grp_reg(group, port)
+    for node in (hub, other):
+        gl.of(node).grp_get("lobby")
+        gl.of(node).grp_get("admins")
+        await within(1, lambda node=node: len(members(node, "lobby")) == 2)
+        assert members(node, "admins") == [port]
+    assert "guest/1 is not shown in the group 'admins'" in caplog.text
+    guest.kil(intruder)
+    await within(1, lambda: members(hub, "lobby") == [port])
+    with pytest.raises(gl.RegistryError, match="do not let strict be in the group 'g'"):
+        strict = await aemp_network.node("strict", seeds=SEED, rules=[{"node": "*", "groups": []}])
+        gl.of(strict).grp_reg("g", strict.port())

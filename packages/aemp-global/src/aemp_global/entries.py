@@ -28,6 +28,8 @@ ENTRY_BYTES = 64
 
 #: Families of our own begin with this; it cannot be typed by accident.
 OURS = "'"
+#: Groups are the families that begin with this.
+GROUPS = OURS + "g:"
 
 Key = tuple[str, str]
 

@@ -66,10 +66,16 @@ class Families:
 
     Args:
         wake: called when a watcher has something to be told; `tell` does it, later.
+        admits: whether an owner may write under a key; what it may not does not show.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        admits: Callable[[str, Key], bool] = lambda owner, key: True,
+    ) -> None:
         self._wake = wake
+        self._admits = admits
         # By family and key: the values by owner, and the owner that shows.
         self._entries: dict[str, dict[str, dict[str, Any]]] = {}
         self._shown: dict[str, dict[str, str]] = {}
@@ -83,6 +89,8 @@ class Families:
     def put(self, owner: str, key: Key, value: Any) -> None:
         """`owner` has written `value`, or deleted it (`GONE`)."""
         family, name = key
+        if value is not GONE and not self._admits(owner, key):
+            value = GONE
         entries = self._entries.get(family)
         if entries is None:
             if value is GONE:

@@ -15,7 +15,7 @@ from aemp_core.errors import UsageError
 from aemp_core.ids import PortID
 from aemp_core.monitor import Guard
 
-from .entries import OURS, check_key
+from .entries import GROUPS, check_key
 from .errors import RegistryError
 from .registry import Registry
 
@@ -26,8 +26,6 @@ __all__ = ["GroupCallback", "Groups", "of"]
 
 GroupCallback = Callable[[Sequence[PortID], Sequence[PortID], Sequence[PortID]], object]
 
-#: Groups are the families that begin with this.
-PREFIX = OURS + "g:"
 #: Characters of the name of a group.
 GROUP_LENGTH = 255
 
@@ -51,12 +49,18 @@ class Groups(Registry):
 
         Raises:
             PortError: the port is on another node, or has ended.
-            RegistryError: it is in that group already, or no group can have that name.
+            RegistryError: it is in that group already, no group can have that name, or a rule of
+                this node's own does not let it be there.
         """
         family = _family(group)
         self.ready()
         if port != self.node.id:
             self.node.local(port, "grp_reg")
+        if not self.node.rules.allow_group(self.node.id, group):
+            raise RegistryError(
+                f"the rules of this node do not let {self.node.id} be in the group {group!r}: "
+                "other nodes that have the same rules would not see it there"
+            )
         key = (family, port)
         if key in self.exchange.own.entries:
             raise RegistryError(
@@ -131,7 +135,7 @@ def _family(group: str) -> str:
         raise RegistryError(
             f"{group!r:.50}... is no group: use a name of at most {GROUP_LENGTH} characters"
         )
-    return PREFIX + group
+    return GROUPS + group
 
 
 def of(node: Node, /) -> Groups:

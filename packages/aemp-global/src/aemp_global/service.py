@@ -18,7 +18,7 @@ from aemp_core.reason import Reason
 from aemp_core.timers import Timer
 
 from .directory import NODES, check_record, record_of, usable
-from .entries import snapshot
+from .entries import GROUPS, Key, snapshot
 from .exchange import Exchange
 from .families import Families, FamilyWatch
 from .following import Following
@@ -81,7 +81,7 @@ class Service:
             return
         self.started = True
         node = self.node
-        self.families = Families(self._tell_soon)
+        self.families = Families(self._tell_soon, self._admits)
         self.exchange = Exchange(node.id, node.incarnation, self.families, self)
         self.following = Following(node.id, self.families, self.ask_home)
         self.keeper = Keeper(node, self._given_up)
@@ -101,6 +101,20 @@ class Service:
             self._mesh = FamilyWatch(NODES, self._keep_all)
             self.families.watch(self._mesh)
         self.homing.look()
+
+    def _admits(self, owner: str, key: Key) -> bool:
+        """Whether the rules let ports of a node be in the group that a key is of."""
+        family, port = key
+        if not family.startswith(GROUPS):
+            return True
+        group = family.removeprefix(GROUPS)
+        if self.node.rules.allow_group(owner, group):
+            return True
+        refusals.warn(
+            self.node.loop, "group", "%.100s of %s is not shown in the group %.100r by our rules",
+            port, owner, group,
+        )  # fmt: skip
+        return False
 
     def _begins_global(self) -> bool:
         settings = self.node.settings
