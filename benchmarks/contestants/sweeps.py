@@ -12,6 +12,10 @@ from . import local
 from .pace import BURST
 
 
+#: Seconds until nodes that have just joined have nothing more to do.
+CALM = 3
+
+
 async def beside_ports(run: Run) -> Figures:
     """Messages to one port, while there are `size` others."""
     async with mp.Node("bench") as node:
@@ -57,6 +61,7 @@ async def beside_peers(run: Run) -> Figures:
             counter = local.Counter(nodes[0], run.count)
             message = run.message
             await hub.up(nodes[0].id)
+            await asyncio.sleep(CALM)
             began = perf_counter()
             for _ in range(run.count // BURST):
                 for _ in range(BURST):

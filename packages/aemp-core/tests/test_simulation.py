@@ -102,7 +102,7 @@ def first_to_fail() -> int:
 def test_a_hole_is_found_and_its_schedule_shrunk(careless_peers: None) -> None:
     seed = first_to_fail()
     verdict = simulate(seed)
-    reduced = reduce(verdict, budget=12)
+    reduced = reduce(verdict, budget=60)
     assert not reduced.holds
     assert reduced.violations[0].promise == verdict.violations[0].promise
     assert len(reduced.plan.faults) < len(verdict.plan.faults)
