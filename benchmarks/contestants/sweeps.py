@@ -11,7 +11,6 @@ from ..process import Figures, Run
 from . import local
 from .pace import BURST
 
-
 #: Seconds until nodes that have just joined have nothing more to do.
 CALM = 3
 
