@@ -187,6 +187,26 @@ WORKLOADS = (
         200, (Figure("bytes", " B/s"),), remote=True,
     ),
     Workload(
+        "register", "ports put into a group, on one node", "registry:register", "", 20_000,
+        (Figure("rate", RATE),),
+    ),
+    Workload(
+        "register-seen", "the same, until another process has seen all", "registry:seen",
+        "registry:register", 20_000, (Figure("rate", RATE),),
+    ),
+    Workload(
+        "look-up", "a look at a group, for each member", "registry:look_up", "", 5_000,
+        (Figure("many", " ns of 100,000"), Figure("few", " ns of 10")), size=100_000,
+    ),
+    Workload(
+        "change", "one more port in a group, three globals", "registry:change", "", 200,
+        (Figure("bytes", " B on links"),),
+    ),
+    Workload(
+        "relay", "one-way through a relay, beside direct", "registry:relayed", "registry:direct",
+        100_000, (Figure("rate", RATE),),
+    ),
+    Workload(
         "idle", "1,000 idle links in one process", "idle:links", "", 1_000,
         (Figure("cpu", " % CPU", highest=1), Figure("bytes", " B/link", highest=40 * 1024)),
         size=20, remote=True,
