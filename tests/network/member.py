@@ -37,9 +37,14 @@ async def member(node_id: str, directory: str, secret: str, globals: list[str]) 
     )
     async with node:
 
-        async def meet(other: str) -> str:
+        async def ask(other: str, reply: str) -> None:
             (answer,) = await mp.cal(other, "who", timeout=20)
-            return str(answer)
+            mp.snd(reply, answer)
+
+        def meet(other: str, reply: str) -> None:
+            # Not an async handler: this port would wait for one that waits for the next, and so on
+            # round the whole ring.
+            mp.task(ask(other, reply))
 
         port = mp.port()
         mp.rcv(
@@ -47,7 +52,7 @@ async def member(node_id: str, directory: str, secret: str, globals: list[str]) 
             who=mp.replies(lambda: node_id),
             see=mp.replies(lambda: sorted(gl.grp_get("crowd"))),
             links=mp.replies(lambda: sorted(mp.up_nodes())),
-            meet=mp.replies(meet),
+            meet=meet,
         )
         gl.grp_get("crowd")
         gl.grp_reg("crowd", port)

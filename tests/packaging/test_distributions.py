@@ -79,10 +79,11 @@ def test_classifiers_and_tox_name_the_same_pythons(name: str) -> None:
         for item in PROJECTS[name]["classifiers"]
         if item.startswith(prefix)
     }
-    tested = re.findall(r"py\{([\d,]+)\}", (ROOT / "tox.ini").read_text())
-    assert tested
-    for versions in tested:
-        assert {version.removeprefix("3") for version in versions.split(",")} == claimed
+    listed = re.findall(r"py\{([\d,]+)\}-(\S+)", (ROOT / "tox.ini").read_text())
+    tested = {what: {v.removeprefix("3") for v in versions.split(",")} for versions, what in listed}
+    assert tested["all"] == claimed
+    ends = {min(claimed, key=int), max(claimed, key=int)}
+    assert all(ends <= versions <= claimed for versions in tested.values())
     assert PROJECTS[name]["requires-python"] == f">=3.{min(claimed, key=int)}"
 
 
