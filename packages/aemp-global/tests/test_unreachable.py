@@ -119,6 +119,20 @@ async def test_a_slow_reader_holds_up_its_own_stream_alone(
     assert one.node_is_up("two")
 
 
+@pytest.mark.parametrize("who", ["one", "two"])
+async def test_a_node_that_requires_tls_uses_no_relay(
+    aemp_network: SimulatedNetwork, who: str
+) -> None:
+    """A relay proves a secret and nothing else: whoever knows it could take any node ID."""
+    settings: dict[str, dict[str, Any]] = {"one": {"binds": []}, "two": {"binds": []}}
+    settings[who]["require_tls"] = True
+    _, one, two = await pair(aemp_network, settings["one"], settings["two"])
+    with pytest.raises((mp.TransportError, mp.CallTimeout)):
+        await one.up("two", 20)
+    assert not one.node_is_up("two")
+    assert not two.node_is_up("one")
+
+
 async def test_last_words_go_through_a_relay(aemp_network: SimulatedNetwork) -> None:
     _, one, two = await pair(aemp_network, {"binds": []}, {"binds": []})
     got: list[Any] = []

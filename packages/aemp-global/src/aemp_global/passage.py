@@ -132,7 +132,8 @@ class Passage:
             self.transport.heard(session.id, word, stream, argument)
 
     def _listen(self) -> None:
-        if self._listener is None:
+        # A relay proves no more than a secret: not enough where certificates are asked for.
+        if self._listener is None and not self._node.settings.only_private:
             self._listener = self.transport.bind(self._node.id, self._node.rendezvous.accept)
 
     def lost(self, node_id: str) -> None:

@@ -133,6 +133,8 @@ class Seeking:
         sought.step = self._service.later(seconds, lambda: self._relay(node_id))
 
     def _relay(self, node_id: str) -> None:
+        if self._node.settings.only_private:
+            return  # see `Passage._listen`
         self._learn(node_id, [*self._learnt.get(node_id, ()), f"relay://{node_id}"])
 
     def home_of(self, node_id: str) -> str | None:
