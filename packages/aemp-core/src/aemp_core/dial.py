@@ -5,7 +5,8 @@ most `connect_interval` seconds; core with seeds and one transport is already a 
 for which something waits is dialled over every address known for its ID (learnt by `learn`, or
 named by plugins), all at once, again and again, until a link is up or the dial deadline is over;
 seeds are hurried meanwhile, since one of them may be that peer. One failed connection proves
-nothing. Names are resolved anew at each attempt.
+nothing. Names are resolved anew at each attempt. A seed that is told to *rest* is left alone until
+it is wanted again.
 """
 
 from __future__ import annotations
