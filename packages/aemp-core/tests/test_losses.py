@@ -437,3 +437,14 @@ async def test_a_redial_is_jittered_also_when_a_monitor_sets_itself_again():
     assert max(pauses) > 0.05
     assert max(pauses) <= 0.25
     await close(alice, bob)
+
+
+@virtual_clock
+async def test_who_waits_for_a_node_is_told_of_its_next_link_if_this_one_is_lost_at_that_moment():
+    """The wait may begin a turn of the loop later, when the peer of the lost link is forgotten."""
+    async with nodes("alice", "bob") as (_, bob):
+        waiting = asyncio.ensure_future(bob.up("alice", timeout=30))
+        await asyncio.sleep(0)
+        bob.peers["alice"].lose(("transport_error", "now"))
+        await waiting
+        assert bob.node_is_up("alice")

@@ -127,8 +127,14 @@ async def up(node: Node, node_id: str, timeout: float | None) -> None:
     check_timeout(timeout)
     if node_id == node.id:
         return
+
+    async def ready() -> None:
+        # The peer is looked up here, in what may be a task of its own: before that begins the link
+        # may be lost, and the peer of then forgotten.
+        await node.peer(node_id).ready()
+
     try:
-        await asyncio.wait_for(node.peer(node_id).ready(), timeout)
+        await asyncio.wait_for(ready(), timeout)
     except asyncio.TimeoutError:
         raise CallTimeout(f"no link to {node_id} within {timeout} s") from None
 
