@@ -7,7 +7,9 @@ address, so that a fault between two nodes finds every connection between them.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +21,16 @@ from aemp_core.memory import MemoryNetwork
 from aemp_core.pipe import End, Flow
 
 SECRET = b"a secret of these tests"
+
+
+#: So that of two lives the one that began later is the later one, also within one millisecond.
+_lives = itertools.count()
+
+
+def wall_clock() -> Callable[[], float]:
+    """A wall clock that is a millisecond ahead of the one made before."""
+    ahead = next(_lives) / 1_000
+    return lambda: time.time() + ahead
 
 
 async def settle(seconds: float = 0.001) -> None:
@@ -168,7 +180,8 @@ async def nodes(
     try:
         for name in names:
             seeds = [f"memory://{node.id}" for node in opened] if connected else []
-            node = mp.Node(name, binds=[f"memory://{name}"], **{"seeds": seeds, **settings})
+            given = {"seeds": seeds, "wall_clock": wall_clock(), **settings}
+            node = mp.Node(name, binds=[f"memory://{name}"], **given)
             opened.append(await node.start())
         if connected:
             for node in opened:
