@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core_kit import SECRET, Network, RawClient, nodes, settle
+from core_kit import SECRET, Network, RawClient, nodes, settle, wall_clock
 
 import aemp_core as mp
 from aemp_core.plugins import plugin_manager
@@ -64,7 +64,8 @@ async def test_a_seed_whose_node_was_restarted_is_let_in_again():
             network.silence("a", "b")
             network.release("b")
             network._silenced.clear()
-            again = mp.Node("b", binds=["memory://b"], secret=SECRET, heartbeat=3_600)
+            later = {"wall_clock": wall_clock(), "heartbeat": 3_600}
+            again = mp.Node("b", binds=["memory://b"], secret=SECRET, **later)
             async with again:
                 await settle(90)
                 assert again.node_is_up("a") and a.node_is_up("b")
