@@ -7,7 +7,7 @@ import logging
 import sys
 
 import pytest
-from core_kit import Network, Probe, SkilledClient, nodes, settle
+from core_kit import Network, Probe, SkilledClient, nodes, settle, wall_clock
 
 import aemp_core as mp
 from aemp_core.testing.clock import virtual_clock
@@ -338,7 +338,13 @@ async def test_two_nodes_with_one_id_do_not_both_stay():
         probe = Probe(twin)
         events = []
         a.mon_nodes(lambda *event: events.append(event))
-        other = mp.Node("twin", seeds=["memory://a"], secret=b"a secret of these tests")
+        # The newcomer began later: one that began before would be refused without a look.
+        other = mp.Node(
+            "twin",
+            seeds=["memory://a"],
+            secret=b"a secret of these tests",
+            wall_clock=wall_clock(),
+        )
         await other.start()
         await settle(30)
         assert events == []

@@ -434,11 +434,13 @@ async def test_a_first_element_that_has_no_hash_is_no_tag(error):
         port = a.port(lambda *message: got.append(message))
         a.rcv(port, slow=slow)
         proxy = Proxy()
+        a.snd(port, proxy, 0)  # alone
+        await settle()
         a.snd(port, proxy, 1)
         a.snd(port, "slow")
         a.snd(port, proxy, 2)  # waits meanwhile
         await settle(2)
-        assert got == [(proxy, 1), (proxy, 2)]
+        assert got == [(proxy, 0), (proxy, 1), (proxy, 2)]
 
 
 @virtual_clock
