@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 
@@ -112,6 +113,41 @@ async def test_verbs_of_another_thread_raise_and_do_nothing():
         await asyncio.sleep(0.05)
         assert seen == [("right",)]
         assert doomed in a.ports
+
+
+async def test_a_busy_node_refuses_other_threads_too():
+    """Two threads that queue at the same moment could have mixed up whose message is whose."""
+    listening = {"secret": SECRET, "binds": ["memory://a"]}
+    joining = {"secret": SECRET, "seeds": ["memory://a"]}
+    async with mp.Node("a", **listening) as a, mp.Node("b", **joining) as b:
+        await b.up("a")
+        seen = []
+        port = a.port(lambda *message: seen.append(message))
+        refused = []
+
+        def handler():
+            # What runs in a thread for a port has its context, and finds its node.
+            def work():
+                for snd in (mp.snd, a.snd, b.snd):
+                    with pytest.raises(mp.WrongThread):
+                        snd(port, "wrong")
+                refused.append(True)
+
+            a.snd(port, "busy")  # the queues are armed
+            b.snd(port, "remote")
+            b.snd(port, "remote, and on its way")
+            context = contextvars.copy_context()
+            thread = threading.Thread(target=lambda: context.run(work))
+            thread.start()
+            thread.join(DEADLINE)
+
+        a.snd(a.port(handler))
+        deadline = time.monotonic() + DEADLINE
+        while len(seen) < 3:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        assert refused == [True]
+        assert [words[0][:4] for words in seen] == ["busy", "remo", "remo"]
 
 
 async def test_threadsafe_verbs_check_their_values_at_the_caller():

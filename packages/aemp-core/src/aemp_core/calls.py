@@ -37,7 +37,9 @@ class Call(Port):
         self.answer: asyncio.Future[Message] = node.loop.create_future()
         node.ports[self.id] = self
 
-    def deliver(self, message: Sequence[Any], source: Any, size: int, at: int = 0) -> None:
+    def deliver(
+        self, message: Sequence[Any], source: Any = None, size: int = 0, at: int = 0
+    ) -> None:
         if not self.answer.done():
             self.answer.set_result(tuple(message[at:]))
 

@@ -20,12 +20,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from inspect import isawaitable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from . import context, refusals
 from . import reason as reasons
 from .dial import Dialler
-from .errors import AddressError, ConfigError, NodeClosed, UsageError
+from .errors import NOT_HERE, AddressError, ConfigError, NodeClosed, UsageError, WrongThread
 from .heartbeat import Pulse
 from .ids import expand_node_id, new_incarnation
 from .jobs import Jobs
@@ -107,6 +108,7 @@ class Life(Jobs):
         self._awaiting_close: set[asyncio.Task[Any]] = set()
         self._stop: asyncio.Event | None = None
         self._loss: asyncio.Future[None] | None = None
+        self.thread = 0  # the loop's, once there is one
         self.queue: RunQueue
         self.pulse: Pulse
         self.dialler: Dialler
@@ -133,6 +135,7 @@ class Life(Jobs):
         self.loop = asyncio.get_running_loop()
         self.incarnation = self._unique()
         self.prefix = f"{self.id}#{self.incarnation}."
+        self.thread = get_ident()
         self.queue = RunQueue(self.loop, self._relieved)
         self.pulse = Pulse(node)
         self.rendezvous = Rendezvous(node)
@@ -334,6 +337,13 @@ class Life(Jobs):
         if self.closing or not self.incarnation:
             word = "closed" if self.incarnation else "not started: use `async with` or start()"
             raise NodeClosed(f"node {self.id} is {word}")
+
+    def check_thread(self) -> None:
+        """Raise `WrongThread` outside the loop's thread; `NodeClosed` if it was never there."""
+        if get_ident() != self.thread:
+            if not self.thread:
+                self.check_open()
+            raise WrongThread(NOT_HERE)
 
     # -- closing -----------------------------------------------------------------------------
 

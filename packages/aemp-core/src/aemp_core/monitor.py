@@ -82,7 +82,7 @@ class Watch(Guard):
             if local is not None:
                 local.drop_dependent(self)
 
-    def deliver(self, reason: Reason, source: Any = None, size: int = 0) -> None:
+    def deliver(self, reason: Reason) -> None:
         """Fire, unless cancelled meanwhile."""
         if not self.active:
             return

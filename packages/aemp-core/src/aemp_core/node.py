@@ -113,7 +113,7 @@ class Node(Router):
 
     def _timer(self, seconds: float, target: Any, message: Message, *, repeat: bool) -> Guard:
         self.check_open()
-        self.queue.check_thread()
+        self.check_thread()
         number = isinstance(seconds, (int, float)) and isfinite(seconds)
         if not number or seconds < 0 or (repeat and not seconds):
             least = "more than 0" if repeat else "0 or more"
@@ -150,7 +150,7 @@ class Node(Router):
         if local.mailbox is not None:
             raise UsageError(f"rcv_async({port!r}): an async function runs there already")
         local.mailbox = Mailbox(local)
-        self.queue.put(Init(local, function, args, spawned=False), ())
+        self.queue.put(Init(local, function, args, spawned=False), None)
         return local.id
 
     def get(self, tag: str, /, timeout: float | None = None) -> Coroutine[Any, Any, Message]:

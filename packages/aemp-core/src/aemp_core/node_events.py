@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .monitor import Guard
 from .ports import Port
@@ -37,7 +37,7 @@ class NodeWatch(Guard):
         if self._owner is not None:
             self._owner.drop_job(self)
 
-    def deliver(self, event: tuple[str, bool, Reason], source: Any = None, size: int = 0) -> None:
+    def deliver(self, event: tuple[str, bool, Reason]) -> None:
         """Tell of one event: an item of the run queue."""
         if self.active:
             self._node.call_in(self._owner, self._callback, *event)

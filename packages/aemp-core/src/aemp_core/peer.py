@@ -60,7 +60,7 @@ class Target:
         if not self.watches and not self.cut:
             self.peer.unmonitor(self)
 
-    def deliver(self, reason: Reason, source: Any = None, size: int = 0) -> None:
+    def deliver(self, reason: Reason) -> None:
         """Un-cut the port, then fire every watch on it, together: nothing comes between."""
         self.peer.uncut(self)
         watches = deque(self.watches)
@@ -70,8 +70,8 @@ class Target:
                 watches.popleft().deliver(reason)
         finally:
             # SystemExit in one of them leaves the loop; the others fire if it is run again.
-            items = self.peer.node.queue.items
-            items.extendleft((watch, reason, None, 0) for watch in reversed(watches))
+            for watch in reversed(watches):
+                self.peer.node.queue.put_first(watch, reason)
 
 
 class Peer:
@@ -132,7 +132,7 @@ class Peer:
 
     def _wait_for_link(self, about: str, packed: bytes) -> None:
         """Keep a message until there is a link, if there is room."""
-        self.node.queue.check_thread()
+        self.node.check_thread()
         self._check_length(len(packed), self.node.settings.frame_limit)
         if self._may_pass(about, len(packed) + QUEUED_BYTES):
             self._enqueue(about, packed)

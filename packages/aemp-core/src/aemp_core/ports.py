@@ -75,10 +75,15 @@ class Port:
 
     # -- receiving ---------------------------------------------------------------------------
 
-    def deliver(self, message: Sequence[Any], source: Any, size: int, at: int = 0) -> None:
+    def deliver(
+        self, message: Sequence[Any], source: Any = None, size: int = 0, at: int = 0
+    ) -> None:
         """Handle one message of the run queue, or put it where it waits.
 
-        Its elements begin at `at`: in a frame, which a peer sent, the name of the port is first.
+        Args:
+            message: its elements begin at `at`: in a frame the name of the port is first.
+            source: the session it came over; None: from this node.
+            size: the bytes it took there.
         """
         if self.state:
             if self.state == _BUSY:
@@ -172,7 +177,12 @@ class Port:
                     except Exception:
                         pass
                 if handler is not None:
-                    result = handler(*message[at + 1 :])
+                    if len(message) == at + 3:  # spelled out it takes half the time
+                        result = handler(message[at + 1], message[at + 2])
+                    elif len(message) == at + 2:
+                        result = handler(message[at + 1])
+                    else:
+                        result = handler(*message[at + 1 :])
                 elif self.mailbox is not None:  # since a moment ago
                     return None, None, None, message
                 elif self.default is not None:
@@ -434,6 +444,6 @@ class Kill:
     def __init__(self, port: Port) -> None:
         self._port = port
 
-    def deliver(self, reason: Reason, source: Any = None, size: int = 0) -> None:
+    def deliver(self, reason: Reason) -> None:
         """End the port, if it still lives."""
         self._port.die(reason)

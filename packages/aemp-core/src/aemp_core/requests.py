@@ -19,7 +19,7 @@ from . import reason as reasons
 from .backlog import is_awaitable
 from .errors import FATAL, AempError
 from .expose import exposed_function
-from .ids import check_port_id
+from .ids import check_port_id, split_port
 from .jobs import awaited
 from .ports import REASON_BYTES, Kill
 from .reason import Reason, no_such_port, text_of
@@ -120,8 +120,7 @@ class Request:
         if self.session is None or local is None:
             node.snd(port, *message)
         else:
-            node.queue.received += self.size
-            node.queue.put(local, message, self.session, self.size)
+            self.session.put(split_port(local.id)[1], message, self.size)
 
     def answer(self, reply: Any, *message: Any) -> None:
         """`snd`, at a time when nobody is there to be told that it cannot be done."""
@@ -157,7 +156,9 @@ class NodePort:
             SPAWN: _spawn,
         }
 
-    def deliver(self, message: tuple[Any, ...], session: Session | None, size: int = 0) -> None:
+    def deliver(
+        self, message: tuple[Any, ...], session: Session | None = None, size: int = 0
+    ) -> None:
         """Answer one request; whatever is wrong with it harms nobody else."""
         node = self._node
         name = message[0] if message else ""

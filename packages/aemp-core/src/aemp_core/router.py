@@ -10,6 +10,7 @@ part before ``#`` names the peer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from typing import Any, TypeVar, overload
 
 from . import context
@@ -139,10 +140,13 @@ class Router(Life):
             WrongThread: called outside the thread of the loop.
         """
         # `send` without the call: this is the verb that is used most.
+        if get_ident() != self.thread:
+            self.check_thread()
         local = self.near.get(port)
         if local is not None:
             queue = self.queue
-            queue.items.append((local, message, None, 0))
+            queue.items.append(local)
+            queue.items.append(message)
             if not queue.armed:
                 queue.arm()
             return
@@ -154,10 +158,13 @@ class Router(Life):
 
     def send(self, port: str, message: Message) -> None:
         """`snd` of a message that is a tuple already."""
+        if get_ident() != self.thread:
+            self.check_thread()
         local = self.near.get(port)
         if local is not None:
             queue = self.queue
-            queue.items.append((local, message, None, 0))
+            queue.items.append(local)
+            queue.items.append(message)
             if not queue.armed:
                 queue.arm()
             return
@@ -180,7 +187,6 @@ class Router(Life):
         if self.closed or not self.incarnation:
             self.check_open()
         if node_id != self.id:
-            self.queue.check_thread()
             self._pass_on(node_id, name, message)
             return
         if self.settings.strict:
@@ -216,6 +222,7 @@ class Router(Life):
         """
         if reason and len(pack(reason)) > REASON_BYTES:
             raise UnsendableError(f"the reason takes over {REASON_BYTES} bytes: make it shorter")
+        self.check_thread()
         local = self.ports.get(port)
         if local is not None:
             self._kil_local(local, reason)
@@ -226,7 +233,6 @@ class Router(Life):
         if not name:
             raise PortError(f"kil({port!r}): a node port cannot be killed; close the node")
         if node_id != self.id:
-            self.queue.check_thread()
             self._pass_on(node_id, "", ("kil", name, *reason), about=name)
 
     def _kil_local(self, port: Port, reason: Reason) -> None:
@@ -274,7 +280,7 @@ class Router(Life):
         node_id = check_node_id(node_of(node))
         pack(init)
         name = f"{self.incarnation}.{self.next_serial()}"
-        self.queue.check_thread()
+        self.check_thread()
         if node_id == self.id:
             self.spawner.handle(None, name, exposed_name(function), *init)
         else:
@@ -327,7 +333,7 @@ class Router(Life):
         owner: Port | None = None,
     ) -> Watch:
         """Set up the watch that `mon` asks for."""
-        self.queue.check_thread()
+        self.check_thread()
         local = self.ports.get(port)
         node_id, name = (self.id, "") if local is not None else check_port_id(port)
         watch = Watch(self, owner, callback, other, message)

@@ -1,10 +1,10 @@
 """The run queue: everything that is to happen in a node's ports, in one order.
 
 Messages, kills, notices of monitors and node events are items of one deque, drained from one
-`call_soon`, so no handler ever runs inside the verb that caused it. An item is
-``(receiver, message, source, size)``: the receiver's ``deliver(message, source, size)`` is called,
-`source` is the session the message came over (None: from this node), `size` the bytes it took
-there. A slice ends after 256 items or 5 ms, so that the loop gets to its input and timers.
+`call_soon`, so no handler ever runs inside the verb that caused it. An item takes two places, the
+receiver and the message, and becomes ``receiver.deliver(message)``: a tuple of the two would be one
+more object for the garbage collector to look at, again and again, while a million of them wait. A
+slice ends after 256 items or 5 ms, so that the loop gets to its input and timers.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from threading import get_ident
 from typing import Any
 
-from .errors import FATAL, NOT_HERE, WrongThread
+from .errors import FATAL
 from .ports import Port
 
 __all__ = ["RunQueue"]
@@ -33,37 +32,34 @@ class RunQueue:
     """One deque per node and the callback that drains it."""
 
     __slots__ = (
-        "_context", "_loop", "_thread", "armed", "items", "on_relief", "received", "strained",
+        "_context", "_loop", "armed", "items", "on_relief", "received", "strained",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_relief: Callable[[], None]) -> None:
         """`on_relief` is called when `received` fell below half after `strained` was set."""
-        self.items: deque[tuple[Any, Any, Any, int]] = deque()
+        self.items: deque[Any] = deque()
         self.armed = False
         self.received = 0
         self.strained = False
         self.on_relief = on_relief
         self._loop = loop
-        self._thread = get_ident()
         # Not the context of whoever sends first: nothing of it may leak into other ports.
         self._context = Context()
 
-    def put(self, receiver: Any, message: Any, source: Any = None, size: int = 0) -> None:
+    def put(self, receiver: Any, message: Any) -> None:
         """Queue one item at the tail."""
-        self.items.append((receiver, message, source, size))
+        self.items.append(receiver)
+        self.items.append(message)
         if not self.armed:
             self.arm()
 
-    def arm(self) -> None:
-        """Have the queue drained in the next loop turn; `WrongThread` outside the loop's thread.
+    def put_first(self, receiver: Any, message: Any) -> None:
+        """Queue one item at the head, from within another: the queue is armed."""
+        self.items.appendleft(message)
+        self.items.appendleft(receiver)
 
-        The caller has queued its item already, so it is taken back on error.
-        """
-        try:
-            self.check_thread()
-        except WrongThread:
-            self.items.pop()
-            raise
+    def arm(self) -> None:
+        """Have the queue drained in the next loop turn."""
         self._loop.call_soon(self._drain, context=self._context)
         self.armed = True
 
@@ -94,11 +90,6 @@ class RunQueue:
         finally:
             self._rearm()
 
-    def check_thread(self) -> None:
-        """Raise `WrongThread` outside the loop's thread."""
-        if get_ident() != self._thread:
-            raise WrongThread(NOT_HERE)
-
     def _drain(self) -> None:
         try:
             self._slice()
@@ -113,15 +104,13 @@ class RunQueue:
         ends = clock() + SLICE_SECONDS
         done, look = 0, STRIDE
         while items:
-            receiver, message, source, size = take()
-            if size:  # frames that came together: a stride of them at most
-                self.received -= size
-                done += receiver.deliver(message, source, size) or 1
-            elif items and items[0][0] is receiver and type(receiver) is Port:
+            receiver = take()
+            message = take()
+            if items and items[0] is receiver and type(receiver) is Port:
                 done += self._run(receiver, message)
             else:
-                receiver.deliver(message, source, 0)
-                done += 1
+                # Of frames that came together, a stride at most, it says how many they were.
+                done += receiver.deliver(message) or 1
             if done >= look:
                 if done >= SLICE_ITEMS or clock() > ends:
                     return
@@ -131,11 +120,13 @@ class RunQueue:
         """Handle a message, and up to a stride of those behind it for the same port."""
         items = self.items
         if port.mailbox is not None:  # nothing is won: each is only put there
-            port.deliver(message, None, 0)
+            port.deliver(message)
             return 1
         run = [message]
-        while items and items[0][0] is port and not items[0][3] and len(run) < STRIDE:
-            run.append(items.popleft()[1])
+        take = items.popleft
+        while items and items[0] is port and len(run) < STRIDE:
+            take()
+            run.append(take())
         rest = iter(run)
         following: Any = next(rest)
         try:
@@ -143,7 +134,8 @@ class RunQueue:
                 following = port.deliver_run(following, rest, None, 0, 0)
         except BaseException:
             # It leaves the loop. If that is run again, the rest is handled.
-            items.extendleft((port, left, None, 0) for left in reversed([*rest]))
+            for left in reversed([*rest]):
+                self.put_first(port, left)
             raise
         return len(run)
 

@@ -38,7 +38,7 @@ class RemoteWatch:
         self._name = name
         self.port = port
 
-    def deliver(self, reason: Reason, source: Any = None, size: int = 0) -> None:
+    def deliver(self, reason: Reason) -> None:
         """The port ended."""
         session = self._session
         if session.watches.pop(self._name, None) is self:
@@ -132,18 +132,26 @@ class Session:
             self.node.hold_back(self)
 
     def _put(self, frames: Sequence[list[Any]], share: int) -> None:
-        size = share * len(frames)
         queue = self.node.queue
-        queue.items.append((self, frames, share, size))
+        queue.items.append(self)
+        queue.items.append((frames, share))
+        queue.received += share * len(frames)
+
+    def put(self, name: str, message: tuple[Any, ...], size: int) -> None:
+        """Queue what a request of the peer sends to the port `name` here."""
+        queue = self.node.queue
+        queue.put(self, ([[name, *message]], size))
         queue.received += size
 
-    def deliver(self, frames: Sequence[list[Any]], share: int, size: int) -> int:
+    def deliver(self, chunk: tuple[Sequence[list[Any]], int]) -> int:
         """Handle frames that came in together, and return how many of them.
 
-        Each counts for `share` bytes where it waits. Those behind a request are put back, and not
-        counted.
+        Each counts for so many bytes where it waits: its share of those that came in. Frames behind
+        a request are put back, and not counted.
         """
+        frames, share = chunk
         node = self.node
+        node.queue.received -= share * len(frames)
         ports = self.ports
         rest = iter(frames)
         frame = next(rest, None)
@@ -176,10 +184,8 @@ class Session:
 
     def _put_back(self, frames: list[list[Any]], share: int) -> None:
         if frames:
-            size = share * len(frames)
-            queue = self.node.queue
-            queue.items.appendleft((self, frames, share, size))
-            queue.received += size
+            self.node.queue.put_first(self, (frames, share))
+            self.node.queue.received += share * len(frames)
 
     def writable(self) -> None:
         """The link's buffer drained."""

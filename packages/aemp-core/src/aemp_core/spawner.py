@@ -51,12 +51,12 @@ class Init:
         self._spawned = spawned
         self.failed = False
 
-    def deliver(self, message: Any, source: Any, size: int) -> None:
-        """Run the function in its port."""
+    def deliver(self, session: Session | None) -> None:
+        """Run the function in its port, which that of `session` asked for."""
         port = self.port
         if not port.alive:
             return
-        port.source = source
+        port.source = session
         port.running = True
         try:
             result = port.context.run(self._function, *self._arguments)
@@ -138,10 +138,10 @@ class Spawner:
         init = Init(port, known, arguments, spawned=True)
         port.on_death = lambda port, reason: self._ended(spawner, init, name, reason)
         if session is None:
-            node.queue.put(init, ())
+            node.queue.put(init, None)
         else:
             # Messages that came in the same chunk are queued already, and come after it.
-            node.queue.items.appendleft((init, (), session, 0))
+            node.queue.put_first(init, session)
 
     def _forget_dead(self, name: str) -> None:
         """Links may know a port by this name: a peer without incarnation may use one again."""

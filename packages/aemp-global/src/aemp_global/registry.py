@@ -238,5 +238,5 @@ class Registry(Service):
     def ready(self) -> None:
         """Raise unless the node is open and this is its thread; begin if it has not begun."""
         self.node.check_open()
-        self.node.queue.check_thread()
+        self.node.check_thread()
         self.start()
