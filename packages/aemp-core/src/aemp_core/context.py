@@ -10,6 +10,7 @@ never saw our variables.
 from __future__ import annotations
 
 import asyncio
+from asyncio import get_running_loop
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
@@ -28,6 +29,8 @@ __all__ = ["current_port_of", "find_node", "node_context", "port_context", "requ
 _port: ContextVar[Port | None] = ContextVar("aemp_port", default=None)
 _node: ContextVar[Node | None] = ContextVar("aemp_node", default=None)
 _open: dict[asyncio.AbstractEventLoop, list[Node]] = {}
+#: The node of each loop on which one is open and no other: what is asked for most.
+_alone: dict[asyncio.AbstractEventLoop, Node] = {}
 
 #: The port whose code is running, or None: the fast spelling for the hot path.
 running_port = _port.get
@@ -77,15 +80,16 @@ def node_is_current(node: Node) -> Iterator[Node]:
 def opened(node: Node) -> None:
     """Note that `node` is open on its loop."""
     _open.setdefault(node.loop, []).append(node)
+    _count(node.loop)
 
 
 def closed(node: Node) -> None:
     """Note that `node` is open no more."""
     nodes = nodes_on(node.loop)
-    if node in nodes:
-        nodes.remove(node)
-    if not nodes:
-        forget(node.loop)
+    if node not in nodes:
+        return
+    nodes.remove(node)
+    _count(node.loop)
 
 
 def nodes_on(loop: asyncio.AbstractEventLoop) -> list[Node]:
@@ -96,6 +100,17 @@ def nodes_on(loop: asyncio.AbstractEventLoop) -> list[Node]:
 def forget(loop: asyncio.AbstractEventLoop) -> None:
     """Drop what is known of a loop that ended with nodes open on it."""
     _open.pop(loop, None)
+    _alone.pop(loop, None)
+
+
+def _count(loop: asyncio.AbstractEventLoop) -> None:
+    nodes = _open[loop]
+    if len(nodes) == 1:
+        _alone[loop] = nodes[0]
+    elif nodes:
+        _alone.pop(loop, None)
+    else:
+        forget(loop)
 
 
 def find_node() -> Node | None:
@@ -109,12 +124,12 @@ def node_outside() -> Node | None:
     node = _node.get()
     if node is not None and not node.closed:
         return node
-    nodes = _open.get(asyncio.get_running_loop())
-    if nodes is None:
-        return None
-    if len(nodes) > 1:
+    loop = get_running_loop()
+    node = _alone.get(loop)
+    if node is None and loop in _open:
+        nodes = _open[loop]
         raise AmbiguousNodeError(
             f"{len(nodes)} nodes are open on this loop ({', '.join(n.id for n in nodes)}): "
             "use the node's own methods, or `with node.current():`"
         )
-    return nodes[0]
+    return node

@@ -119,11 +119,19 @@ class RunQueue:
     def _run(self, port: Port, message: Any) -> int:
         """Handle a message, and up to a stride of those behind it for the same port."""
         items = self.items
-        if port.mailbox is not None:  # nothing is won: each is only put there
-            port.deliver(message)
-            return 1
-        run = [message]
         take = items.popleft
+        if port.mailbox is not None:
+            port.deliver(message)
+            if port.tagged:
+                return 1
+            put = port.mailbox.put
+            done = 1
+            while items and items[0] is port and done < STRIDE and not port.state:
+                take()
+                put(take(), None, 0)
+                done += 1
+            return done
+        run = [message]
         while items and items[0] is port and len(run) < STRIDE:
             take()
             run.append(take())

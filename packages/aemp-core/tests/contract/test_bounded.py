@@ -464,12 +464,24 @@ async def test_bounded_room_is_given_back_by_what_was_handled():
             async for (number,) in mp.messages():
                 await slow(number)
 
-        for port in (a.port(slow), a.port_async(reader)):
+        async def getter():
+            while True:
+                (number,) = await mp.get("tag")
+                await slow(number)
+
+        async def chooser():
+            while True:
+                _, number = await mp.get_cond(lambda message: message[0] == "tag")
+                await slow(number)
+
+        readers = ((reader, ()), (getter, ("tag",)), (chooser, ("tag",)))
+        ports = [(a.port(slow), ()), *((a.port_async(each), tag) for each, tag in readers)]
+        for port, tag in ports:
             done.clear()
             await settle()
             for _ in range(5):
                 for number in range(60):
-                    a.snd(port, number)
+                    a.snd(port, *tag, number)
                 await settle(1)
             assert done == [*range(60)] * 5
 
