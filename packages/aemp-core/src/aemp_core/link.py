@@ -91,6 +91,9 @@ class Link(Protocol):
     def send(self, frame: bytes, /) -> None:
         """Queue a frame; frames of one loop turn go out in one write. Ignored once lost."""
 
+    # A link whose frames are the packed messages themselves may have `send_parts(parts)`: it
+    # queues one frame given in parts, of which those that hold long values are never copied.
+
     def measure(self) -> int:
         """Bring `buffered` up to date and return it."""
 

@@ -13,6 +13,7 @@ import asyncio
 from threading import get_ident
 
 from .errors import NOT_HERE, WrongThread
+from .wire import LONG
 
 __all__ = ["WRITE_BYTES", "Outflow"]
 
@@ -108,9 +109,12 @@ class Outflow(asyncio.Protocol):
             while frames and not self._choked:
                 count = size = 0
                 while count < len(frames) and size < WRITE_BYTES:
-                    size += len(frames[count])
+                    length = len(frames[count])
+                    if length >= LONG and count:
+                        break  # it is written by itself, without a copy
+                    size = size + length if length < LONG else WRITE_BYTES
                     count += 1
-                data = b"".join(frames[:count])
+                data = b"".join(frames[:count]) if count > 1 else frames[0]
                 del frames[:count]
                 self._joined = max(0, self._joined - count)
                 transport.write(data)

@@ -22,7 +22,7 @@ from .errors import TransportError, UnsendableError
 from .link import Link
 from .reason import Reason
 from .session import Session
-from .wire import HEARTBEAT, pack
+from .wire import HEARTBEAT, pack, pack_apart
 
 if TYPE_CHECKING:
     from .monitor import Watch
@@ -113,22 +113,32 @@ class Peer:
         Raises:
             UnsendableError: the message cannot be sent at all.
         """
-        packed = pack(message, name)
+        packed = pack_apart(message, name)
         session = self.session
+        if not isinstance(packed, bytes):
+            if session is not None and session.send_parts is not None:
+                if self._admit(session, about or name, sum(map(len, packed))):
+                    session.send_parts(packed)
+                return
+            packed = b"".join(packed)
         if session is None:
             self._wait_for_link(about or name, packed)
             return
         frame = session.encode(packed)
-        size = len(frame)
+        if self._admit(session, about or name, len(frame)):
+            session.send(frame)
+
+    def _admit(self, session: Session, about: str, size: int) -> bool:
+        """Whether a frame may go over the link now; it counts as sent then."""
         # The allowance is never more than one frame may take.
         if size > self.allowance or self.cuts:
             self._check_length(size, session.frame_limit)
-            if not self._may_pass(about or name, size):
-                return
+            if not self._may_pass(about, size):
+                return False
         else:
             self.allowance -= size
         self.sent += 1
-        session.send(frame)
+        return True
 
     def _wait_for_link(self, about: str, packed: bytes) -> None:
         """Keep a message until there is a link, if there is room."""

@@ -15,6 +15,7 @@ from . import run_queue
 from .link import Link, PeerInfo
 from .reason import Reason
 from .way import Ways
+from .wire import HEARTBEAT
 
 if TYPE_CHECKING:
     from .node import Node
@@ -50,8 +51,8 @@ class Session:
 
     __slots__ = (
         "answered", "begun", "encode", "frame_limit", "heard", "heard_before", "info", "link",
-        "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "sent_before",
-        "serial", "silent_ticks", "watches", "ways",
+        "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "send_parts",
+        "sent_before", "serial", "silent_ticks", "watches", "ways",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, link: Link) -> None:
@@ -62,6 +63,9 @@ class Session:
         # What every message goes through, looked up once.
         self.encode = link.encode
         self.send = link.send
+        self.send_parts = getattr(link, "send_parts", None)
+        if self.encode(HEARTBEAT) is not HEARTBEAT:  # it sends something else than what is packed
+            self.send_parts = None
         ours, theirs = self.node.settings.frame_limit, self.info.frame_limit
         self.frame_limit = ours if theirs is None else min(ours, theirs)
         self.ways = Ways(self, self.node.far)

@@ -330,6 +330,15 @@ class Stream(Outflow):
             self._wait()
         self._frames.append(frame)
 
+    def send_parts(self, parts: Sequence[bytes], /) -> None:
+        """See `Link`: long parts are written from where they are."""
+        if not self._open:
+            self.send(b"")
+        else:
+            if not self._waiting:
+                self._wait()
+            self._frames += parts
+
     def _written(self) -> None:
         if self._closing is not None:
             self._say_goodbye()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .wire import HEARTBEAT, SCALARS, pack_scalars
+from .wire import HEARTBEAT, LONG, SMALL, pack_scalars
 
 if TYPE_CHECKING:
     from .session import Session
@@ -64,11 +64,12 @@ class Ways:
 
     def _make(self, name: str) -> Way:
         peer, put = self._session.peer, self._session.send
-        scalars, pack = SCALARS, pack_scalars
+        small, pack = SMALL, pack_scalars
 
         def send(message: tuple[Any, ...]) -> None:
             for value in message:
-                if type(value) not in scalars:
+                kind = type(value)
+                if kind not in small and (kind is not bytes or len(value) >= LONG):
                     peer.snd(name, message)
                     return
             try:

@@ -74,6 +74,33 @@ async def test_bounded_memory_for_small_messages(absent):
 
 
 @virtual_clock
+async def test_bounded_bytes_of_long_values():
+    """They are not copied to be sent, and count as all that is sent."""
+    network = Network.here()
+    async with nodes("a", "b", send_limit=8 * MIB) as (a, b):
+        probe = Probe(b)
+        blob = b"x" * MIB
+        for number in range(3):
+            a.snd(probe.port, number, blob, "end")
+        await settle()
+        assert probe.got == [(number, blob, "end") for number in range(3)]
+        with pytest.raises(mp.UnsendableError, match="frame_limit"):
+            a.snd(probe.port, b"x" * (16 * MIB))
+        network.silence("a", "b")
+        reasons = []
+        a.mon(probe.port, reasons.append)
+
+        def flood():
+            for number in range(100):
+                a.snd(probe.port, number, blob, "end")
+
+        assert peak_of(flood) < MIB // 2
+        assert 7 * MIB < a.buffered() < 9 * MIB
+        await settle()
+        assert [reason[0] for reason in reasons] == ["send_limit"]
+
+
+@virtual_clock
 async def test_bounded_memory_for_a_stopped_peer():
     network = Network.here()
     async with nodes("a", "b", send_limit=MIB) as (a, b):

@@ -16,7 +16,7 @@ from hypothesis import given
 from wire_kit import as_read, messages, quick
 
 from aemp_core.errors import UnsendableError
-from aemp_core.wire import HEARTBEAT, MAX_DEPTH, pack, unpack
+from aemp_core.wire import HEARTBEAT, LONG, MAX_DEPTH, pack, pack_apart, unpack
 from aemp_core.wire.values import sift
 
 
@@ -158,6 +158,38 @@ def test_sifting_leaves_heartbeats_out() -> None:
     assert sift([]) == ([], None)
     assert sift([[]]) == ([], None)
     assert sift([[], GOOD[0], [], [], GOOD[1], []]) == (GOOD[:2], None)
+
+
+@pytest.mark.parametrize(
+    ("message", "count"),
+    [
+        ((b"x" * LONG,), 2),
+        (("tag", b"x" * LONG, 1), 3),
+        ((b"x" * LONG, b"y" * (LONG + 1)), 4),
+        ((None, b"x" * LONG, b"short", [1, {"key": b"y" * LONG}]), 3),
+        (("tag", b"x" * (LONG - 1)), 0),
+        (("tag", "x" * LONG, [b"y" * LONG]), 0),
+    ],
+)
+def test_parts_are_what_pack_returns(message: tuple[Any, ...], count: int) -> None:
+    """Only long bytes among the elements are apart: they are the very objects."""
+    parts = pack_apart(message, "name")
+    if isinstance(parts, bytes):
+        assert count == 0
+        parts = [parts]
+    else:
+        assert len(parts) == count
+        long = [value for value in message if isinstance(value, bytes) and len(value) >= LONG]
+        assert all(any(part is value for part in parts) for value in long)
+    assert b"".join(parts) == pack(message, "name")
+
+
+@pytest.mark.parametrize("bad", [2**64, "\ud800", object(), math.nan, [set()]])
+def test_what_is_wrong_beside_long_bytes_is_named(bad: Any) -> None:
+    for message in ((b"x" * LONG, bad), (bad, b"x" * LONG)):
+        with pytest.raises(UnsendableError, match=r"message\["):
+            pack_apart(message, "name")
+    assert unpack(pack(("after",))) == ["after"]
 
 
 def test_sifting_looks_into_texts_if_told_to() -> None:

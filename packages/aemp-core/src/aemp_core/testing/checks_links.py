@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..wire import HEARTBEAT, pack
+from ..wire import HEARTBEAT, pack, pack_apart
 from .bench import Bench, Check, Side, demand
 
 __all__ = ["CHECKS"]
@@ -111,6 +111,34 @@ async def a_paused_link_holds_its_peer_back(bench: Bench) -> None:
         lambda: one.link.measure() == 0, "writable should be told as buffered falls, down to 0"
     )
     demand(one.witness.writables, "writable should be told after buffered was high")
+
+
+async def parts_of_a_frame_arrive_as_one(bench: Bench) -> None:
+    """In order with other frames, also by a peer that does not read for a while."""
+    one, other = await bench.links()
+    if not hasattr(one.link, "send_parts"):
+        return
+    other.link.pause()
+    payload = b"x" * MEBIBYTE
+    for number in range(0, FLOOD, 2):
+        parts = pack_apart((number, payload, "end"), "port")
+        demand(isinstance(parts, list), "a long value should be a part of its own")
+        one.link.send_parts(parts)
+        one.send("port", number + 1)
+    demand(one.link.measure() >= FLOOD // 2 * MEBIBYTE, "measure should count all parts")
+    other.link.resume()
+    await other.witness.until(
+        lambda: len(other.witness.messages) == FLOOD, "all messages should arrive"
+    )
+    demand(_numbers(other) == list(range(FLOOD)), "parts should stay in order")
+    demand(
+        all(message[2:] == [payload, "end"] for message in other.witness.messages[::2]),
+        "parts should make the message they are parts of",
+    )
+    one.link.close("done")
+    one.link.send_parts([b"too ", b"late"])
+    await other.witness.until_lost()
+    demand(len(other.witness.messages) == FLOOD, "nothing should be sent after close")
 
 
 async def malformed_frames_end_the_link(bench: Bench) -> None:
@@ -239,6 +267,7 @@ CHECKS: tuple[Check, ...] = (
     messages_arrive_as_they_were,
     a_heartbeat_is_heard_and_not_delivered,
     a_paused_link_holds_its_peer_back,
+    parts_of_a_frame_arrive_as_one,
     malformed_frames_end_the_link,
     a_frame_over_the_limit_ends_the_link,
     close_writes_out_what_is_queued,

@@ -10,7 +10,7 @@ from .framing import Decoder, Framing
 from .greeting import MAX_LINE, MIN_NONCE_BYTES, NONCE_BYTES, PROVIDER, Greeting
 from .json_framing import JsonFraming
 from .msgpack_framing import MsgpackFraming
-from .values import HEARTBEAT, MAX_DEPTH, SCALARS, pack, pack_scalars, unpack
+from .values import HEARTBEAT, LONG, MAX_DEPTH, SMALL, pack, pack_apart, pack_scalars, unpack
 
 __all__ = [
     "AuthMethod",
@@ -25,6 +25,7 @@ __all__ = [
     "HmacSha3",
     "HmacSha3Role",
     "JsonFraming",
+    "LONG",
     "MAX_DEPTH",
     "MAX_LINE",
     "MIN_NONCE_BYTES",
@@ -33,9 +34,10 @@ __all__ = [
     "PROVIDER",
     "Proved",
     "Role",
-    "SCALARS",
+    "SMALL",
     "Transcript",
     "pack",
+    "pack_apart",
     "pack_scalars",
     "unpack",
 ]

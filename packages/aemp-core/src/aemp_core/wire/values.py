@@ -22,7 +22,17 @@ import msgpack
 
 from ..errors import UnsendableError
 
-__all__ = ["HEARTBEAT", "MAX_DEPTH", "SCALARS", "pack", "pack_scalars", "sift", "unpack"]
+__all__ = [
+    "HEARTBEAT",
+    "LONG",
+    "MAX_DEPTH",
+    "SMALL",
+    "pack",
+    "pack_apart",
+    "pack_scalars",
+    "sift",
+    "unpack",
+]
 
 #: How deep lists and dicts may nest, the message itself counted.
 MAX_DEPTH = 128
@@ -31,6 +41,12 @@ MIN_INT, MAX_INT = -(2**63), 2**64 - 1
 
 #: Types of which nothing more has to be known: the codecs refuse what else may be wrong.
 SCALARS = frozenset({type(None), bool, int, str, bytes})
+#: Those of which none is long enough to be sent apart.
+SMALL = SCALARS - {bytes}
+#: A bytes value of so many bytes or more is not copied to be sent, where that can be avoided.
+LONG = 65_536
+#: MessagePack: such a value begins with this and its length in four bytes.
+_LONG_HEAD, _LONGEST = b"\xc6", 2**32 - 1
 _LIST = frozenset({list})
 _STR = frozenset({str})
 _LONG_PATH = 100
@@ -38,7 +54,7 @@ _LONG_PATH = 100
 _first = itemgetter(0)
 #: Packs a message of which it is known that it holds scalars only, its port first. Raises
 #: `OverflowError` or `UnicodeEncodeError` for an int or a str that is not plain.
-pack_scalars = _pack = msgpack.Packer().pack
+pack_scalars = _pack = (_packer := msgpack.Packer()).pack
 
 
 def pack(message: Sequence[Any], to: str | None = None, /) -> bytes:
@@ -63,6 +79,48 @@ def pack(message: Sequence[Any], to: str | None = None, /) -> bytes:
         _refuse_unplain(message)
         raise
     return packed
+
+
+def pack_apart(message: Sequence[Any], to: str, /) -> bytes | list[bytes]:
+    """As `pack`; but if elements of `message` are long bytes, the parts of what `pack` returns.
+
+    The long ones are parts of their own, and not copied: so one that is sent to a hundred peers is
+    there once.
+    """
+    try:
+        for value in message:
+            kind = type(value)
+            if kind not in SMALL and (kind is not bytes or len(value) >= LONG):
+                break
+        else:
+            packed: bytes = _pack((to, *message))
+            return packed
+    except (OverflowError, UnicodeEncodeError):
+        pass  # `pack` tells what is wrong
+    return _pack_parts(message, to) if any(map(_is_long, message)) else pack(message, to)
+
+
+def _is_long(value: Any) -> bool:
+    return type(value) is bytes and LONG <= len(value) <= _LONGEST
+
+
+def _pack_parts(message: Sequence[Any], to: str) -> list[bytes]:
+    if not _are_plain(message, MAX_DEPTH):
+        _refuse_unplain(message)
+        message = _simplify(message)
+    parts = []
+    short = [_packer.pack_array_header(len(message) + 1), _pack(to)]
+    try:
+        for value in message:
+            if _is_long(value):
+                parts += [b"".join([*short, _LONG_HEAD, len(value).to_bytes(4, "big")]), value]
+                short = []
+            else:
+                short.append(_pack(value))
+    except (OverflowError, UnicodeEncodeError):
+        _refuse_unplain(message)
+        raise
+    return [*parts, b"".join(short)] if short else parts
 
 
 def unpack(packed: bytes, /) -> list[Any]:
