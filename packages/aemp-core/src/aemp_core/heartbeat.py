@@ -163,5 +163,5 @@ class Talker:
             sent = session.peer.sent
             if sent == session.sent_before:
                 session.peer.beat()
-                sent = session.peer.sent
+            # The beat counts as sent for the next tick: on an idle link every second one beats.
             session.sent_before = sent

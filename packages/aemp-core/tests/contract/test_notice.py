@@ -121,6 +121,23 @@ async def test_notice_within_the_detection_time_of_a_silent_peer(heartbeat):
 
 
 @virtual_clock
+async def test_notice_takes_one_heartbeat_in_a_quarter_of_the_detection_time():
+    """No longer silence than T/4 on an idle link, and no more beats than that takes."""
+    async with nodes("a", "b", heartbeat=8) as (a, b):
+        await settle(10)
+        peer, heard = a.peers["b"], b.peers["a"].session
+        sent, gaps, last = peer.sent, [], None
+        for step in range(8_000):
+            before = heard.heard
+            await settle(0.01)
+            if heard.heard != before:
+                gaps += [] if last is None else [step - last]
+                last = step
+        assert max(gaps) <= 200 + 1  # of 10 ms, and the way of the byte
+        assert peer.sent - sent <= 80 / 2 + 1
+
+
+@virtual_clock
 async def test_notice_takes_the_silence_each_side_tolerates():
     """The two nodes tolerate different silences; each detects by its own."""
     network = Network.here()
