@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import CallTimeout, EvalFailed, PortKilled, TransportError
 from .ids import check_port_id
 from .mailbox import check_timeout
-from .ports import Port
+from .ports import _DEAD, Port
 from .reason import Reason
 from .wire import pack
 
@@ -46,10 +46,17 @@ class Call(Port):
     def deliver_run(
         self, message: Sequence[Any], rest: Iterator[Sequence[Any]], source: Any, size: int, at: int
     ) -> Sequence[Any] | None:
-        if at:  # nothing more is to come: the answer is not kept by its session
-            source.ports.pop(message[0], None)
-        self.deliver(message, source, size, at)
+        if not self.answer.done():
+            self.answer.set_result(tuple(message[at:]))
         return next(rest, None)
+
+    def die(self, reason: Reason) -> None:
+        """End the port: it has nothing of what others may have, but watches."""
+        if self.watches:
+            super().die(reason)
+        else:
+            self.state = _DEAD
+            self.node.ports.pop(self.id, None)
 
     def expire(self, port: str, timeout: float) -> None:
         """The time is over."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import run_queue
 from .link import Link, PeerInfo
+from .ports import Port
 from .reason import Reason
 from .way import Ways
 from .wire import HEARTBEAT
@@ -171,9 +172,11 @@ class Session:
                         node.unknown_port(self, name)
                         frame = next(rest, None)
                         continue
-                    if len(ports) >= KNOWN_PORTS:
-                        ports.clear()
-                    ports[name] = port
+                    if type(port) is Port:  # not one that waits for an answer, and for no more
+                        if len(ports) >= KNOWN_PORTS:
+                            ports.clear()
+                        ports[name] = port
+                    frame = port.deliver_run(frame, rest, self, share, 1)
                 else:
                     # What it asks for may go to the head of the queue, and before the rest.
                     left = list(rest)
