@@ -159,7 +159,7 @@ class Session:
         node.queue.received -= share * len(frames)
         ports = self.ports
         rest = iter(frames)
-        frame = next(rest, None)
+        frame: Any = next(rest, None)
         try:
             while frame is not None:
                 name = frame[0]
