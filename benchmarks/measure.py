@@ -1,7 +1,8 @@
 """Measuring: the contestants of a workload in turn, and what comes of it.
 
 Machines are noisy, and drift. So contestants run alternately, and what is told of ours is the ratio
-to its neighbour in the same round: the median of all rounds, the least and the greatest.
+to its neighbour in the same round: the median of all rounds, the least and the greatest. That to
+each of the others is taken likewise.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from .peers import Work
 from .process import Absent, Figures, Run, run_once
 from .workloads import Figure, Sweep, Workload
 
@@ -29,7 +31,7 @@ class Row:
         unit: of the figures.
         ours: our figures, one for each round.
         beside: those of the neighbour.
-        others: those of other libraries, by name.
+        others: those of peers, by name.
         goal: what is to be reached, "" for nothing.
         reached: whether it is.
     """
@@ -47,7 +49,11 @@ class Row:
     @property
     def ratios(self) -> list[float]:
         """Ours to the neighbour's, round by round."""
-        return [ours / beside for ours, beside in zip(self.ours, self.beside, strict=False)]
+        return self.ratios_to(self.beside)
+
+    def ratios_to(self, others: list[float]) -> list[float]:
+        """Ours to those of another, round by round."""
+        return [ours / other for ours, other in zip(self.ours, others, strict=False)]
 
     def json(self) -> dict[str, Any]:
         """Everything, for machines."""
@@ -59,32 +65,39 @@ class Row:
             "ours": _spread(self.ours),
             "beside": _spread(self.beside),
             "ratio": _spread(self.ratios),
-            "others": {name: _spread(figures) for name, figures in self.others.items()},
+            "others": {
+                name: {"figure": _spread(figures), "ratio": _spread(self.ratios_to(figures))}
+                for name, figures in self.others.items()
+            },
             "goal": self.goal,
             "reached": self.reached,
             "python": platform.python_version(),
         }
 
     def __str__(self) -> str:
-        ratio = low = high = ""
-        if self.ratios:
-            ratio = f"{median(self.ratios):.2f}"
-            low, high = f"{min(self.ratios):.2f}", f"{max(self.ratios):.2f}"
         mark = {True: "yes", False: "NO", None: ""}[self.reached]
-        beside = f"{median(self.beside):,.0f}" if self.beside else ""
-        line = (
+        lines = [
             f"{self.text:48} {self.where:14} {median(self.ours):>15,.5g}{self.unit:8} "
-            f"{beside:>13} {ratio:>6} {low:>6} {high:>6} {self.goal:>16} {mark:>4}"
-        )
+            f"{_told(self.beside, self.ratios)} {self.goal:>16} {mark:>4}"
+        ]
         for name, figures in self.others.items():
-            line += f"\n{name:>48} {median(figures):>30,.5g}{self.unit}"
-        return line
+            lines.append(f"{'beside ' + name:>86} {_told(figures, self.ratios_to(figures))}")
+        return "\n".join(lines)
 
 
 HEAD = (
     f"{'workload':48} {'where':14} {'ours':>23} {'beside':>13} "
     f"{'ratio':>6} {'least':>6} {'most':>6} {'goal':>16} "
 )
+
+
+def _told(figures: list[float], ratios: list[float]) -> str:
+    """The columns of one that ours is compared with."""
+    figure = ratio = least = most = ""
+    if ratios:
+        figure, ratio = f"{median(figures):,.0f}", f"{median(ratios):.2f}"
+        least, most = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
+    return f"{figure:>13} {ratio:>6} {least:>6} {most:>6}"
 
 
 def _part(count: int, scale: float) -> int:
@@ -114,7 +127,7 @@ def measure(
     runs: int,
     scale: float = 1.0,
     loops: tuple[str, ...] = ("uvloop", "asyncio"),
-    others: Mapping[str, str] | None = None,
+    others: Mapping[str, Work] | None = None,
 ) -> Iterator[Row]:
     """Run the contestants of a workload in turn, everywhere it is to be done.
 
@@ -123,27 +136,31 @@ def measure(
         runs: how many rounds.
         scale: do so much of it, 1 for all.
         loops: event loops for two processes; the first is for one process, too.
-        others: contestants of other libraries, by name.
+        others: what peers do for it, by name; only with the first kind of messages.
     """
     for loop, processors, where in places(workload, loops):
         for kind in workload.kinds:
             run = Run(_part(workload.count, scale), workload.size, kind, loop, processors)
-            rounds = list(_rounds(workload, run, runs, others or {}))
+            beside = others if others and kind == workload.kinds[0] else {}
+            rounds = list(_rounds(workload, run, runs, beside))
             for figure in workload.figures:
                 yield _row(workload, figure, kind, where, rounds)
 
 
 def _rounds(
-    workload: Workload, run: Run, runs: int, others: Mapping[str, str]
+    workload: Workload, run: Run, runs: int, others: Mapping[str, Work]
 ) -> Iterator[dict[str, Figures]]:
-    contestants = {"ours": workload.ours, **others}
+    contestants = {"ours": Work(workload.ours)}
     if workload.beside:
-        contestants = {"beside": workload.beside, **contestants}
+        contestants = {"beside": Work(workload.beside), **contestants}
+    contestants.update(others)
     for _ in range(runs):
         figures = {}
-        for name, where in contestants.items():
+        for name, work in contestants.items():
             try:
-                figures[name] = run_once(where, run)
+                figures[name] = run_once(
+                    work.where, replace(run, count=_part(run.count, work.part))
+                )
             except Absent as absent:
                 print(f"{name} is left out: {absent}")
         yield figures

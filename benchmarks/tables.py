@@ -1,4 +1,4 @@
-"""The figures of a run as a table in Markdown: ``python -m benchmarks.tables bench.jsonl``."""
+"""The figures of a run as tables in Markdown: ``python -m benchmarks.tables bench.jsonl``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 #: Units that are told in thousands or millions.
 SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+#: Units of which more is better.
+RATES = ("/s", "B/s")
 
 
 def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -28,9 +30,31 @@ def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
+def beside_others(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The lines of a table of what peers do; bold is what another does better than AEMP."""
+    rows = [row for row in rows if row["others"]]
+    names = list(dict.fromkeys(name for row in rows for name in row["others"]))
+    yield f"| work | where | AEMP | {' | '.join(names)} |"
+    yield f"| --- | --- | --- |{' --- |' * len(names)}"
+    for row in rows:
+        cells = [row["text"], row["where"], figure(row["ours"]["median"], row["unit"])]
+        for name in names:
+            other = row["others"].get(name)
+            cells.append(_beside(other, row["unit"]) if other else "")
+        yield f"| {' | '.join(cells)} |"
+
+
+def _beside(other: dict[str, dict[str, float]], unit: str) -> str:
+    ratio = other["ratio"]
+    shown = f"{figure(other['figure']['median'], unit)}: {ratio['median']:.3g}"
+    better = ratio["median"] < 1 if unit in RATES else ratio["median"] > 1
+    spread = f"({ratio['least']:.3g} to {ratio['most']:.3g})"
+    return f"**{shown}** {spread}" if better else f"{shown} {spread}"
+
+
 def figure(number: float, unit: str) -> str:
     """A figure as people write it."""
-    if unit in ("/s", "B/s"):
+    if unit in RATES:
         for scale, prefix in SCALES:
             if number >= scale:
                 return f"{number / scale:.3g} {prefix}{unit}"
@@ -38,4 +62,7 @@ def figure(number: float, unit: str) -> str:
 
 
 if __name__ == "__main__":
-    print("\n".join(table(map(json.loads, Path(sys.argv[1]).read_text().splitlines()))))
+    figures = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
+    print(*table(figures), sep="\n")
+    if any(row["others"] for row in figures):
+        print("", *beside_others(figures), sep="\n")

@@ -10,6 +10,9 @@ import pytest
 
 from .__main__ import main
 from .measure import Row, measure, sweep
+from .peers import PEERS, Distribution, Peer, Program, Work, pick, works_of
+from .process import Run, run_once
+from .tables import beside_others
 from .workloads import SWEEPS, WORKLOADS, Figure
 
 #: So little of the work is done that starting is most of it: ratios are far off, but not so far.
@@ -38,6 +41,62 @@ def test_a_sweep_runs(what):
     assert len(rows) == len(what.sizes) - 1
     assert what.sizes[-1] / what.sizes[0] >= 1_000  # three decades
     assert all(1 / ABSURD < row.ratios[0] < ABSURD for row in rows)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("peer", "name"), [(peer, name) for peer in PEERS for name in peer.works],
+    ids=lambda value: getattr(value, "name", value),
+)  # fmt: skip
+def test_a_peer_does_a_workload(peer, name):
+    if missing := peer.missing():
+        pytest.skip(" && ".join(missing))
+    (workload,) = (each for each in WORKLOADS if each.name == name)
+    figures = run_once(peer.works[name].where, Run(100, workload.size, loop="uvloop"))
+    assert set(figures) == {figure.name for figure in workload.figures}
+    assert all(0 < figure < math.inf for figure in figures.values())
+
+
+LOCAL = {"local-paced": Work("floor_local:loop", 0.5)}
+ABSENT = Peer("absent", (Distribution("no-such"), Program("no-such", "no-such-base", ())), LOCAL)
+PRESENT = Peer("present", (Distribution("aemp-core"),), LOCAL)
+
+
+def test_peers_that_are_not_installed_are_left_out_unless_they_are_named(capsys):
+    assert pick([], [ABSENT, PRESENT]) == [PRESENT]
+    remedy = "absent is not installed and left out: pip install no-such && apt-get install no-such"
+    assert remedy in capsys.readouterr().out
+    assert pick(["present"], [ABSENT, PRESENT]) == [PRESENT]
+    with pytest.raises(ValueError, match="absent is not installed: pip install no-such && apt"):
+        pick(["present", "absent"], [ABSENT, PRESENT])
+    with pytest.raises(ValueError, match="there is no peer presnt: take some of absent, present"):
+        pick(["presnt"], [ABSENT, PRESENT])
+
+
+def test_a_row_tells_the_ratio_to_each_peer():
+    (workload,) = (each for each in WORKLOADS if each.name == "local-paced")
+    others = works_of([PRESENT], workload.name)
+    assert others == {f"present {PRESENT.needs[0].version()}": LOCAL["local-paced"]}
+    assert not works_of([PRESENT], "calls")
+    rows = list(measure(workload, runs=2, scale=0.001, loops=LOOPS, others=others))
+    assert [len(row.others) for row in rows] == [1, 0, 0]  # what peers do is small messages
+    (name,) = others
+    told = rows[0].json()["others"][name]
+    assert told["ratio"]["least"] <= told["ratio"]["median"] <= told["ratio"]["most"]
+    assert f"beside {name}" in str(rows[0])
+
+
+def test_the_table_of_peers_marks_what_others_do_better():
+    def row(text, unit, ours, **others):
+        return Row(text, text, "", unit, [ours], [], {k: [v] for k, v in others.items()}).json()
+
+    rows = [row("rate", "/s", 2e6, one=1e6, two=4e6), row("time", " us", 20.0, two=10.0)]
+    assert list(beside_others([*rows, row("alone", "/s", 1.0)])) == [
+        "| work | where | AEMP | one | two |",
+        "| --- | --- | --- | --- | --- |",
+        "| rate |  | 2 M/s | 1 M/s: 2 (2 to 2) | **4 M/s: 0.5** (0.5 to 0.5) |",
+        "| time |  | 20 us |  | **10 us: 2** (2 to 2) |",
+    ]
 
 
 def test_a_goal_is_reached_or_not():
@@ -69,3 +128,6 @@ def test_the_command_writes_a_line_for_each_row(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["local-burts"])
     assert "there is no local-burts" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--peers", "ports"])
+    assert "there is no peer ports" in capsys.readouterr().err
