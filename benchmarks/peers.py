@@ -105,7 +105,9 @@ class Peer:
 
     def title(self) -> str:
         """Its name, and the versions of what it needs; for one that is installed."""
-        return " ".join([self.name, *(f"{need.version()}" for need in self.needs)])
+        first, *others = self.needs
+        own = f"{self.name} {first.version()}"
+        return ", ".join([own, *(f"{other.name} {other.version()}" for other in others)])
 
 
 ZMQ = Distribution("pyzmq")

@@ -21,8 +21,6 @@ from .pace import BURST
 
 SOURCE = Path(__file__).with_suffix(".erl")
 LISTENER = "listener@127.0.0.1"
-#: Two nodes that share a processor must not wait for messages in a busy loop.
-FLAGS = ("-noshell", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none")
 
 
 @asynccontextmanager
@@ -52,7 +50,7 @@ async def _node(home: Path, function: str, *flags: str) -> Process:
     if path is None:
         raise Absent("apt-get install erlang-base")
     return await asyncio.create_subprocess_exec(
-        path, *FLAGS, *flags, "-pa", home, "-s", "peer_erlang", function,
+        path, "-noshell", *flags, "-pa", home, "-s", "peer_erlang", function,
         env=_env(home), stdin=PIPE, stdout=PIPE,
     )  # fmt: skip
 
