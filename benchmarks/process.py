@@ -12,6 +12,7 @@ import inspect
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -71,13 +72,18 @@ def run_once(where: str, run: Run) -> Figures:
 
     Raises `Absent` if this machine lacks what it needs.
     """
-    done = subprocess.run(
+    with subprocess.Popen(
         _command(where, run, place=0),
-        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=DEADLINE, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"{where} ended with {done.returncode}")
-    answer = json.loads(done.stdout.splitlines()[-1])
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            output, _ = process.communicate(timeout=DEADLINE)
+        except BaseException:  # the interrupt of a terminal, too: what it started is of its group
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise RuntimeError(f"{where} ended with {process.returncode}")
+    answer = json.loads(output.splitlines()[-1])
     if "absent" in answer:
         raise Absent(answer["absent"])
     figures: Figures = answer
