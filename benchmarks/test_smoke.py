@@ -119,7 +119,7 @@ def test_a_row_tells_the_ratio_of_each_round():
 
 def test_the_command_writes_a_line_for_each_row(tmp_path, capsys):
     path = tmp_path / "figures.jsonl"
-    main(["local-burst", "ports", "--runs", "1", "--scale", "0.001", "--json", str(path)])
+    main(["local-burst", "ports", "--runs", "1", "--scale", "0.02", "--json", str(path)])
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["workload"] for line in lines] == [
         "local-burst", "ports-create", "ports-kill", "ports-bytes",
