@@ -11,7 +11,7 @@ really make:
     file = "aemp_core/peer.py"          # below packages/*/src
     old = ...                           # occurs exactly once in the file
     new = ...
-    caught_by = ["packages/.../test_once.py::test_once_...", "simulate:200"]
+    caught_by = ["packages/.../test_once.py::test_once_...", "simulate:200"]   # or simulate-tls
 
 A fault that needs a second place has it as ``[[name.also]]``, with the same three keys. For each
 mutant the sources are copied and changed; then the tests that are named must fail on the copy, and
@@ -53,6 +53,11 @@ RUN_SECONDS = 120
 #: The commands, run by `tree.py`, and what they exit with when they find a fault.
 TESTS = ("pytest", "-x", "-q", "-p", "no:cacheprovider", "-o", f"timeout={TEST_SECONDS}")
 SIMULATE = ("mutants.seeds",)
+#: What runs the seeds of each kind of simulation.
+DRIVERS: dict[str, tuple[str, ...]] = {
+    "simulate": (),
+    "simulate-tls": ("aemp_tls.simulation:TlsDriver",),
+}
 FOUND = 1
 #: Characters shown of what each finds.
 MOST_SHOWN = 100
@@ -102,14 +107,14 @@ class Mutant:
         breaks: the promise, in a sentence.
         edits: the places it changes.
         tests: node IDs of pytest, relative to the root: at least one of them fails.
-        seeds: how many seeds the simulator needs to see it; 0 if it does not.
+        seeds: how many seeds the simulator needs to see it, and its driver; empty if it does not.
     """
 
     name: str
     breaks: str
     edits: tuple[Edit, ...]
     tests: tuple[str, ...]
-    seeds: int
+    seeds: tuple[tuple[str, ...], ...]
 
     @classmethod
     def of(cls, name: str, table: Mapping[str, Any]) -> Mutant:
@@ -119,23 +124,24 @@ class Mutant:
             raise MutantError(f"{name} has the keys {sorted(table)}, not {sorted(keys)}")
         places = [table, *table.get("also", ())]
         edits = tuple(Edit(place["file"], place["old"], place["new"]) for place in places)
-        seeds, tests = 0, []
+        seeds: list[tuple[str, ...]] = []
+        tests = []
         for catcher in table["caught_by"]:
             kind, _, count = catcher.partition(":")
-            if kind == "simulate":
-                seeds = int(count)
+            if kind in DRIVERS:
+                seeds.append((str(int(count)), *DRIVERS[kind]))
             else:
                 tests.append(catcher)
         if not seeds and not tests:
             raise MutantError(f"{name} names nothing that catches it")
-        return cls(name, table["breaks"], edits, tuple(tests), seeds)
+        return cls(name, table["breaks"], edits, tuple(tests), tuple(seeds))
 
     def catchers(self, kind: str | None = None) -> Iterator[tuple[str, ...]]:
         """The commands of which each must find it; of one kind, if that is given."""
         if self.tests and kind != "simulate":
             yield (*TESTS, *self.tests)
-        if self.seeds and kind != "tests":
-            yield (*SIMULATE, str(self.seeds))
+        if kind != "tests":
+            yield from ((*SIMULATE, *each) for each in self.seeds)
 
 
 def read(directory: Path = HERE) -> list[Mutant]:

@@ -285,7 +285,7 @@ def the_end_of_file_overtakes_bytes(patch: pytest.MonkeyPatch) -> None:
 @fault
 def the_origin_is_not_told(patch: pytest.MonkeyPatch) -> None:
     origin = conversation.Origin("", "source", loopback=True)
-    patch.setattr(memory, "_locate_dialler", lambda transport: origin)
+    patch.setattr(memory, "locate_dialler", lambda transport: origin)
 
 
 @fault

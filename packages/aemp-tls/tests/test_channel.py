@@ -13,69 +13,32 @@ from typing import Any
 import pytest
 from tls_kit import Office
 
-from aemp_core.conversation import Origin
-from aemp_core.errors import AddressError, TransportError
-from aemp_core.link import Accept, Candidate
+from aemp_core.errors import TransportError
+from aemp_core.link import Candidate
 from aemp_core.lobby import Lobby
-from aemp_core.memory import MemoryListener, MemoryNetwork
+from aemp_core.memory import MemoryNetwork, locate_listener
 from aemp_core.stream import HANDSHAKE_SECONDS, Stream
 from aemp_core.testing import Harness, StandIn, Witness, virtual_clock
 from aemp_core.testing.conformance_pytest import ConformanceTests
 from aemp_core.wire import pack
 from aemp_tls.channel import LINGER_SECONDS
 from aemp_tls.keeper import Keeper
-from aemp_tls.tls import TlsDoor, TlsTransport
+from aemp_tls.simulation import TlsInMemory
 
 SECRET = b"the secret of these tests"
 numbers = count()
 
 
-def locate(transport: asyncio.Transport) -> Origin:
-    label = transport.get_extra_info("peername")
-    return Origin(f"pipe://{label}", source=label, loopback=True)
-
-
-class TlsInMemory(TlsTransport):
-    """TLS over the pipes of ``memory://``: no sockets, so it runs on any clock."""
-
-    scheme = "pipe"
-
-    def __init__(self, node: StandIn) -> None:
-        super().__init__(Keeper(node))
-
-    def check(self, address: str, /) -> None:
-        if not address.removeprefix("pipe://"):
-            raise AddressError(f"{address!r} names no pipe")
-
-    async def listen(self, address: str, accept: Accept, /) -> Any:
-        self.check(address)
-        network = MemoryNetwork.of(self._node.loop)
-        door = TlsDoor(self, accept, locate)
-        try:
-            network.bind(address, door, self._node.id)
-        except TransportError as error:
-            raise TransportError(f"{address}: {error}") from None
-        listener = MemoryListener(network, address, door)
-        listener.addresses = (address,)
-        return listener
-
-    async def dial(self, address: str, /) -> Stream:
-        self.check(address)
-        channel = self.channel("dial", locate)
-        network = MemoryNetwork.of(self._node.loop)
-        try:
-            network.connect(self._node.loop, address, channel, self._node.id)  # type: ignore[arg-type]
-        except TransportError as error:
-            raise TransportError(f"{address}: {error}") from None
-        return await channel.stream.greeted()
+def transport(node: StandIn) -> TlsInMemory:
+    return TlsInMemory(Keeper(node))
 
 
 @asynccontextmanager
 async def harness(cert: str) -> AsyncIterator[Harness]:
     yield Harness(
-        TlsInMemory,
-        address=lambda: f"pipe://node/{next(numbers)}",
-        nowhere=lambda: "pipe://nowhere",
+        transport,
+        address=lambda: f"memory://node/{next(numbers)}",
+        nowhere=lambda: "memory://nowhere",
         settings={"secret": SECRET, "cert": cert},
     )
 
@@ -132,10 +95,10 @@ async def linked(
 ) -> AsyncIterator[tuple[Stream, Witness, Stream, Witness]]:
     """Both ends of a link, with witnesses."""
     cert = office.cert("*")
-    one, other = [TlsInMemory(StandIn(name, cert=cert)) for name in ("one", "other")]
+    one, other = [transport(StandIn(name, cert=cert)) for name in ("one", "other")]
     came: asyncio.Queue[Candidate] = asyncio.Queue()
-    listener = await one.listen("pipe://one", came.put_nowait)
-    dialled = await other.dial("pipe://one")
+    listener = await one.listen("memory://one", came.put_nowait)
+    dialled = await other.dial("memory://one")
     accepted = await came.get()
     links: list[Any] = [dialled.confirm(), accepted.confirm()]
     for candidate in (dialled, accepted):
@@ -186,10 +149,10 @@ def test_a_handshake_that_does_not_go_on_ends_in_time(office: Office) -> None:
     @virtual_clock
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        node = TlsInMemory(StandIn("one", cert=office.cert("one")))
-        listener = await node.listen("pipe://one", lambda candidate: None)
+        node = transport(StandIn("one", cert=office.cert("one")))
+        listener = await node.listen("memory://one", lambda candidate: None)
         silent = Silent()
-        MemoryNetwork.of(loop).connect(loop, "pipe://one", silent, "silent")  # type: ignore[arg-type]
+        MemoryNetwork.of(loop).connect(loop, "one", silent, "silent")
         began = loop.time()
         await silent.ended.wait()
         assert loop.time() - began == pytest.approx(HANDSHAKE_SECONDS, abs=0.5)
@@ -232,15 +195,15 @@ def test_who_is_refused_has_time_to_read_why(office: Office, tmp_path: Path) -> 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         one = StandIn("one", cert=office.cert("one"))
-        listener = await TlsInMemory(one).listen("pipe://one", lambda candidate: None)
-        other = TlsInMemory(StandIn("other", cert=cert, cert_trust=str(trusting)))
+        listener = await transport(one).listen("memory://one", lambda candidate: None)
+        other = transport(StandIn("other", cert=cert, cert_trust=str(trusting)))
         with pytest.raises(TransportError, match="the peer refuses our certificate"):
-            await other.dial("pipe://one")
+            await other.dial("memory://one")
         await asyncio.sleep(0.1)
         assert len(Lobby.of(one)) == 0
 
-        stubborn: Any = Stubborn(other.channel("dial", locate))
-        MemoryNetwork.of(loop).connect(loop, "pipe://one", stubborn, "other")
+        stubborn: Any = Stubborn(other.channel("dial", locate_listener))
+        MemoryNetwork.of(loop).connect(loop, "one", stubborn, "other")
         await asyncio.sleep(LINGER_SECONDS / 2)
         assert len(Lobby.of(one)) == 1
         await asyncio.sleep(LINGER_SECONDS)

@@ -21,7 +21,14 @@ from .lobby import Door
 from .pipe import End, pipe
 from .stream import Stream
 
-__all__ = ["MemoryListener", "MemoryNetwork", "MemoryTransport"]
+__all__ = [
+    "MemoryListener",
+    "MemoryNetwork",
+    "MemoryTransport",
+    "locate_dialler",
+    "locate_listener",
+    "memory_name",
+]
 
 SCHEME = "memory://"
 
@@ -78,7 +85,7 @@ class MemoryNetwork:
         """
 
     def connect(
-        self, loop: asyncio.AbstractEventLoop, name: str, dialler: Stream, label: str
+        self, loop: asyncio.AbstractEventLoop, name: str, dialler: asyncio.Protocol, label: str
     ) -> None:
         """Connect `dialler` to whoever listens as `name`; `TransportError` if nobody does.
 
@@ -135,16 +142,16 @@ class MemoryTransport:
 
     def check(self, address: str, /) -> None:
         """See `Transport`."""
-        _name(address)
+        memory_name(address)
 
     async def listen(self, address: str, accept: Accept, /) -> MemoryListener:
         """See `Transport`."""
-        name = _name(address)
+        name = memory_name(address)
         network = MemoryNetwork.of(self._node.loop)
         door = Door(
             self._node,
             accept,
-            _locate_dialler,
+            locate_dialler,
             connections(self._node, "accept", self._secret(network)),
         )
         network.bind(name, door, self._node.id)
@@ -152,12 +159,12 @@ class MemoryTransport:
 
     async def dial(self, address: str, /) -> Stream:
         """See `Transport`."""
-        name = _name(address)
+        name = memory_name(address)
         network = MemoryNetwork.of(self._node.loop)
         await network.reach(name, self._node.id)
         stream = Stream(
             self._node.loop,
-            _locate_listener,
+            locate_listener,
             connections(self._node, "dial", self._secret(network)),
         )
         network.connect(self._node.loop, name, stream, self._node.id)
@@ -167,7 +174,8 @@ class MemoryTransport:
         return self._node.settings.secret or network.secret
 
 
-def _name(address: str) -> str:
+def memory_name(address: str) -> str:
+    """The name in ``memory://name``; `AddressError` if there is none."""
     name = address.removeprefix(SCHEME)
     if name == address or not is_node_id(name):
         raise AddressError(
@@ -177,11 +185,13 @@ def _name(address: str) -> str:
     return name
 
 
-def _locate_listener(transport: asyncio.Transport) -> Origin:
+def locate_listener(transport: asyncio.Transport) -> Origin:
+    """Where a connection leads for who dialled it, see `Locate`."""
     name = transport.get_extra_info("peername")
     return Origin(SCHEME + name, source=name, loopback=True)
 
 
-def _locate_dialler(transport: asyncio.Transport) -> Origin:
+def locate_dialler(transport: asyncio.Transport) -> Origin:
+    """Where a connection leads for who listens, see `Locate`."""
     label = transport.get_extra_info("peername")
     return Origin(f"memory, dialled by {label}", source=label, loopback=True)

@@ -32,7 +32,7 @@ def new_key(kind: KeyKind) -> Key:
 
 
 def ca_certificate(
-    network: str, number: int, key: Key, begins: float, ends: float
+    network: str, number: int, key: Key, begins: float, ends: float, serial: int | None = None
 ) -> x509.Certificate:
     """A certificate by which a CA vouches for itself.
 
@@ -42,6 +42,7 @@ def ca_certificate(
         key: its private key.
         begins: seconds since the epoch.
         ends: seconds since the epoch.
+        serial: its serial number; None: a random one.
     """
     name = x509.Name(
         [
@@ -50,7 +51,7 @@ def ca_certificate(
         ]
     )
     return (
-        _builder(key, begins, ends)
+        _builder(key, begins, ends, serial)
         .subject_name(name)
         .issuer_name(name)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -60,8 +61,9 @@ def ca_certificate(
 
 
 def node_certificate(
-    grant: Grant, key: Key, begins: float, ends: float, ca: x509.Certificate, ca_key: Key
-) -> x509.Certificate:
+    grant: Grant, key: Key, begins: float, ends: float, ca: x509.Certificate, ca_key: Key,
+    serial: int | None = None,
+) -> x509.Certificate:  # fmt: skip
     """A certificate for the holder of a key.
 
     Args:
@@ -71,13 +73,14 @@ def node_certificate(
         ends: seconds since the epoch.
         ca: the certificate of the CA.
         ca_key: the private key of the CA.
+        serial: its serial number; None: a random one.
     """
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(grant))])
     return (
-        _builder(key, begins, ends)
+        _builder(key, begins, ends, serial)
         .subject_name(x509.Name([]))
         .issuer_name(ca.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -112,11 +115,11 @@ def revocation_list(
     return builder.sign(ca_key, _hash(ca_key))
 
 
-def _builder(key: Key, begins: float, ends: float) -> x509.CertificateBuilder:
+def _builder(key: Key, begins: float, ends: float, serial: int | None) -> x509.CertificateBuilder:
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     return (
         x509.CertificateBuilder()
-        .serial_number(x509.random_serial_number())
+        .serial_number(x509.random_serial_number() if serial is None else serial)
         .not_valid_before(_date(begins))
         .not_valid_after(_date(ends))
         .public_key(key.public_key())

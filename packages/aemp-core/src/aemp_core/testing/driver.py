@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Any
 
 import aemp_core as mp
 
 from .agents import Agent
 from .cable import Path
-from .faults import Plan
+from .faults import Plan, draw
 from .mischief import Joint, Stranger
 from .world import Process, World
 
@@ -30,12 +31,15 @@ LEAVE = 15.0
 
 
 class Driver:
-    """One run of a plan.
+    """One run of a plan. A subclass may run it with nodes that have another kind of links.
 
     Args:
         world: a fresh one.
         plan: what is to happen.
     """
+
+    #: Draws the plan of a seed.
+    draw = staticmethod(draw)
 
     def __init__(self, world: World, plan: Plan) -> None:
         self.world = world
@@ -119,7 +123,7 @@ class Driver:
         node_id = node_id or machine
         addresses = {each: [f"memory://{each}/{number}" for number in range(plan.addresses)]
                      for each in plan.machines}  # fmt: skip
-        node = mp.Node(
+        node = self.make_node(
             node_id,
             binds=[f"memory://{machine}"] if node_id != machine else addresses[machine],
             seeds=[address for seed in plan.seeds[node_id] for address in addresses[seed]],
@@ -133,6 +137,10 @@ class Driver:
         if node_id == machine:
             self.agents[machine] = agent
         return agent
+
+    def make_node(self, node_id: str, **settings: Any) -> mp.Node:
+        """The node of a new life, not started yet."""
+        return mp.Node(node_id, **settings)
 
     def _alive(self, machine: str) -> Agent | None:
         """The agent of a machine if it is in its right mind: neither dead nor closing."""
@@ -235,13 +243,21 @@ class Driver:
         """A client connects two listeners with each other, to have them trust it."""
         process = self.world.process(Stranger.NAME)
         for near, far in ((one, other), (other, one)):
-            process.start(Joint.connect(self._network, f"{near}/0", f"{far}/0"))
+            process.start(Joint.connect(self._network, f"{near}/0", f"{far}/0", self.make_joint))
 
     async def stranger(self, machine: str, claimed: str, kind: int) -> None:
         """Somebody who does not know the secret tries to be a node."""
         process = self.world.process(Stranger.NAME)
-        stranger = Stranger(self._network, process, self._ports[-5:])
+        stranger = self.make_stranger(process)
         process.start(stranger.try_to_join(f"{machine}/0", claimed, kind))
+
+    def make_joint(self) -> Joint:
+        """One of the two connections of such a client."""
+        return Joint()
+
+    def make_stranger(self, process: Process) -> Stranger:
+        """Such a somebody, in a process of theirs."""
+        return Stranger(self._network, process, self._ports[-5:])
 
     async def burst(self, machine: str, count: int) -> None:
         """A node sends more than fits."""

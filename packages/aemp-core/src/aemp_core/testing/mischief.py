@@ -8,7 +8,7 @@ the other's proof for theirs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import aemp_core as mp
@@ -34,19 +34,25 @@ class Joint(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: list[bytes] = []
 
-    @classmethod
-    async def connect(cls, network: SimulatedNetwork, one: str, other: str) -> None:
-        """Join the listeners of two names."""
+    @staticmethod
+    async def connect(
+        network: SimulatedNetwork, one: str, other: str, make: Callable[[], Joint]
+    ) -> None:
+        """Join the listeners of two names by two of what `make` makes."""
         loop = asyncio.get_running_loop()
-        joints = cls(), cls()
+        joints = make(), make()
         joints[0]._other, joints[1]._other = joints[1], joints[0]
         try:
             for joint, name in zip(joints, (one, other), strict=True):
                 await network.reach(name, Stranger.NAME)
-                network.connect(loop, name, joint, Stranger.NAME)
+                network.connect(loop, name, joint.protocol(), Stranger.NAME)
         except TransportError:
             for joint in joints:
                 joint._hang_up()
+
+    def protocol(self) -> asyncio.Protocol:
+        """What the connection is told to."""
+        return self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand on what came before."""
@@ -107,16 +113,19 @@ class Stranger(asyncio.Protocol):
         cast(asyncio.Transport, transport).write(self._noise)
 
     async def _as_node(self, address: str, claimed: str) -> None:
-        node = mp.Node(
+        async with self.make_node(claimed, address) as node:
+            for port in self._ports:
+                if mp.node_of(port) != claimed:
+                    check = checksum(port, self.NAME, 1, "")
+                    node.snd(port, "count", self.NAME, 1, "", check)
+            await asyncio.sleep(PERSISTENCE)
+
+    def make_node(self, claimed: str, address: str) -> mp.Node:
+        """A node that claims an ID, and dials an address."""
+        return mp.Node(
             claimed,
             seeds=[address],
             secret=b"not the secret of the simulation",
             entropy=self._process.entropy,
             wall_clock=self._process.wall_clock,
         )
-        async with node:
-            for port in self._ports:
-                if mp.node_of(port) != claimed:
-                    check = checksum(port, self.NAME, 1, "")
-                    node.snd(port, "count", self.NAME, 1, "", check)
-            await asyncio.sleep(PERSISTENCE)

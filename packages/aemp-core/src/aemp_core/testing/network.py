@@ -61,6 +61,7 @@ class SimulatedNetwork(MemoryNetwork):
         default: how bytes travel between machines for which nothing else was set.
         cables: every connection there is, and some that have ended.
         dials: how often a connection was asked for.
+        sealed: whether links notice altered bytes, so that these excuse nothing.
     """
 
     def __init__(self, world: World) -> None:
@@ -69,6 +70,7 @@ class SimulatedNetwork(MemoryNetwork):
         self.default = Path()
         self.cables: list[Cable] = []
         self.dials = 0
+        self.sealed = False
         self._enough = 100  # cables, to look which of them have ended
         self.world = world
         self.chance = world.random
@@ -281,7 +283,7 @@ class SimulatedNetwork(MemoryNetwork):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         one, other = lane._cable.nodes
-        self.world.history.note("tainted", one, other)
+        self.world.history.note("wire" if self.sealed else "tainted", one, other)
         return bytes(flipped)
 
     # -- processes and machines --------------------------------------------------------------

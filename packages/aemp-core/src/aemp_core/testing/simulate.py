@@ -14,11 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from .faults import Plan, draw
+from .driver import Driver
+from .faults import Plan
 from .simulation import Verdict, reduce, simulate
 
 __all__ = ["main"]
@@ -32,6 +34,17 @@ PORTIONS = 100
 SHRUNK = 5
 
 
+def _driver(context: click.Context, parameter: click.Parameter, name: str) -> type[Driver]:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise click.BadParameter(f"{error}: write MODULE:CLASS of something installed") from None
+    if not (isinstance(found, type) and issubclass(found, Driver)):
+        raise click.BadParameter(f"{name} is no subclass of {Driver.__module__}:Driver")
+    return found
+
+
 @click.command(help="Simulate networks under random faults, and judge whether promises were held.")
 @click.option("--seeds", default=100, show_default=True, help="How many seeds.")
 @click.option("--first", default=0, show_default=True, help="The first seed.")
@@ -41,34 +54,41 @@ SHRUNK = 5
 @click.option("--digest", is_flag=True, help="With --seed: print the digest of its history only.")
 @click.option("--jobs", default=0, help="Processes at a time.  [default: one per processor]")
 @click.option("--shrink", default=200, show_default=True, help="Runs to spend on one that fails.")
+@click.option(
+    "--driver",
+    default=f"{Driver.__module__}:{Driver.__qualname__}",
+    show_default=True,
+    callback=_driver,
+    help="What runs the nodes.",
+)
 @click.option("--figures", type=click.Path(path_type=Path), help="Write the figures here as JSON.")
 def main(
     seeds: int, first: int, fresh: int, seed: int | None, only: str | None, digest: bool,
-    jobs: int, shrink: int, figures: Path | None,
+    jobs: int, shrink: int, driver: type[Driver], figures: Path | None,
 ) -> None:  # fmt: skip
     """See the help text."""
     if seed is not None:
-        sys.exit(_one(seed, only, digest))
+        sys.exit(_one(seed, only, digest, driver))
     chosen = [*range(first, first + seeds), *(random.SystemRandom().sample(range(2**40), fresh))]
     began = time.monotonic()
-    total, failed = _many(chosen, jobs or os.cpu_count() or 1)
+    total, failed = _many(chosen, jobs or os.cpu_count() or 1, driver)
     total["seconds"] = round(time.monotonic() - began)
     total["violations"] = len(failed)
     click.echo(_text(total))
     if figures is not None:
         figures.write_text(json.dumps({**total, "failed": failed}) + "\n")
     for each in failed[:SHRUNK]:
-        _explain(simulate(each), shrink)
+        _explain(simulate(each, driver), shrink)
     if len(failed) > SHRUNK:
         click.echo(f"and {', '.join(map(str, failed[SHRUNK:]))} fail, too")
     sys.exit(bool(failed))
 
 
-def _one(seed: int, only: str | None, digest: bool) -> int:
-    plan = draw(seed)
+def _one(seed: int, only: str | None, digest: bool, driver: type[Driver]) -> int:
+    plan = driver.draw(seed)
     if only is not None:
         plan = plan.with_faults([plan.faults[int(place)] for place in only.split(",") if place])
-    verdict = simulate(plan)
+    verdict = simulate(plan, driver)
     if digest:
         click.echo(verdict.history.digest())
     else:
@@ -78,13 +98,14 @@ def _one(seed: int, only: str | None, digest: bool) -> int:
     return not verdict.holds
 
 
-def _many(seeds: list[int], jobs: int) -> tuple[Counter[str], list[int]]:
+def _many(seeds: list[int], jobs: int, driver: type[Driver]) -> tuple[Counter[str], list[int]]:
     portions = [seeds[place : place + PORTION] for place in range(0, len(seeds), PORTION)]
     total: Counter[str] = Counter()
     failed: list[int] = []
     for first in range(0, len(portions), PORTIONS):
         with ProcessPoolExecutor(jobs) as pool:
-            some = [pool.submit(run, portion) for portion in portions[first : first + PORTIONS]]
+            part = portions[first : first + PORTIONS]
+            some = [pool.submit(run, portion, driver) for portion in part]
             for done in as_completed(some):
                 counts, failures = done.result()
                 total.update(counts)
@@ -100,12 +121,14 @@ def _text(total: Counter[str]) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in total.items())
 
 
-def run(seeds: Iterable[int]) -> tuple[Counter[str], list[tuple[int, str]]]:
+def run(
+    seeds: Iterable[int], driver: type[Driver] = Driver
+) -> tuple[Counter[str], list[tuple[int, str]]]:
     """Simulate some seeds: figures, and of each that fails the first line of why."""
     total: Counter[str] = Counter()
     failures = []
     for seed in seeds:
-        verdict = simulate(seed)
+        verdict = simulate(seed, driver)
         figures = verdict.figures()
         total.update(
             seeds=1,
@@ -126,6 +149,8 @@ def _explain(verdict: Verdict, runs: int) -> None:
     reduced = reduce(verdict, budget=runs)
     kept = ",".join(str(place) for place in _places(verdict.plan, reduced.plan))
     command = f"python -m aemp_core.testing.simulate --seed {verdict.plan.seed} --only {kept!r}"
+    if verdict.driver is not Driver:
+        command += f" --driver {verdict.driver.__module__}:{verdict.driver.__qualname__}"
     click.echo(f"\nSeed {verdict.plan.seed}, with the faults that matter:\n{reduced}")
     click.echo(f"Replay it: {command}")
 

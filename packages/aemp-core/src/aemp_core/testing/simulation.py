@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .driver import Driver
-from .faults import Fault, Plan, draw
+from .faults import Fault, Plan
 from .history import History
 from .judge import Violation, judge
 from .shrink import minimise
@@ -37,12 +37,14 @@ class Verdict:
         history: everything that happened.
         violations: what was promised and not held; empty if all was well.
         error: how the run itself failed, "" if it came to its end.
+        driver: what ran it.
     """
 
     plan: Plan
     history: History
     violations: tuple[Violation, ...]
     error: str = ""
+    driver: type[Driver] = Driver
 
     @property
     def holds(self) -> bool:
@@ -62,22 +64,26 @@ class Verdict:
         return "\n".join(lines)
 
 
-def simulate(plan: Plan | int) -> Verdict:
+def simulate(plan: Plan | int, driver: type[Driver] = Driver) -> Verdict:
     """Run a plan, or the one drawn from a seed, and judge what happened.
 
     The same plan gives the same history, event by event.
+
+    Args:
+        plan: the plan, or the seed.
+        driver: what runs it.
     """
     if isinstance(plan, int):
-        plan = draw(plan)
+        plan = driver.draw(plan)
     world = World(plan.seed)
     error = ""
     with _quiet():
         try:
-            world.run(Driver(world, plan).run())
+            world.run(driver(world, plan).run())
         except Exception as caught:
             error = f"{type(caught).__name__}: {caught}"
     violations = [] if error else judge(world.history, notice=NOTICE, heartbeats=HEARTBEATS)
-    return Verdict(plan, world.history, tuple(violations), error)
+    return Verdict(plan, world.history, tuple(violations), error, driver)
 
 
 def reduce(verdict: Verdict, *, budget: int = 200) -> Verdict:
@@ -94,19 +100,19 @@ def reduce(verdict: Verdict, *, budget: int = 200) -> Verdict:
     wanted = outcome(verdict)
 
     def fails(faults: list[Fault]) -> bool:
-        found = simulate(verdict.plan.with_faults(faults))
+        found = simulate(verdict.plan.with_faults(faults), verdict.driver)
         return not found.holds and outcome(found) == wanted
 
-    return simulate(verdict.plan.with_faults(minimise(verdict.plan.faults, fails, budget=budget)))
+    faults = minimise(verdict.plan.faults, fails, budget=budget)
+    return simulate(verdict.plan.with_faults(faults), verdict.driver)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Warnings of nodes about strangers and losses are what these runs are made of."""
-    logger = logging.getLogger("aemp_core")
-    before, logger.disabled = logger.level, False
-    logger.setLevel(logging.CRITICAL + 1)
+    before = logging.root.manager.disable
+    logging.disable()
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logging.disable(before)
