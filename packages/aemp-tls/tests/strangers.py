@@ -15,11 +15,16 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
 from aemp_core.wire import NONCE_BYTES, Connection, Greeting, MsgpackFraming, Role
 from aemp_tls.identity import Identity
 from aemp_tls.proof import CertificateProof
 
 __all__ = [
+    "Forger",
     "Speaker",
     "asking",
     "client",
@@ -195,6 +200,66 @@ def _certificate(text: str) -> str:
     begin = text.index("-----BEGIN CERTIFICATE-----")
     end = text.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
     return text[begin:end] + "\n"
+
+
+# -- records of one's own -------------------------------------------------------------------------
+
+
+class Forger:
+    """Somebody who dials, and then writes records of TLS 1.3 that OpenSSL would not write.
+
+    Attributes:
+        reader: what comes back, decrypted.
+    """
+
+    def __init__(self, streams: Streams, secret: bytes) -> None:
+        self.reader, self._writer = streams
+        self.raw = self._writer.transport._ssl_protocol._transport  # type: ignore[attr-defined]
+        self._use(secret)
+
+    @classmethod
+    async def dial(cls, address: str, cert: str, directory: Path) -> Forger:
+        """Connect to a node, and have OpenSSL tell the key in a file there."""
+        context = client(cert)
+        context.keylog_filename = str(directory / "keys")
+        streams = await dial(address, context)
+        assert streams[1].get_extra_info("cipher")[0] == "TLS_AES_256_GCM_SHA384"
+        lines = map(str.split, (directory / "keys").read_text().splitlines())
+        (secret,) = [words[2] for words in lines if words[0] == "CLIENT_TRAFFIC_SECRET_0"]
+        return cls(streams, bytes.fromhex(secret))
+
+    def write(self, data: bytes) -> None:
+        """Send data."""
+        self.raw.write(self.record(23, data))
+
+    def record(self, kind: int, data: bytes) -> bytes:
+        """A record, see RFC 8446, section 5.2."""
+        inner = data + bytes([kind])
+        head = b"\x17\x03\x03" + (len(inner) + 16).to_bytes(2, "big")
+        nonce = (self._iv ^ self._sequence).to_bytes(12, "big")
+        self._sequence += 1
+        return head + self._key.encrypt(nonce, inner, head)
+
+    def key_update(self, *, answered: bool) -> bytes:
+        """A record by which the key changes, and the other side's too if that is asked for."""
+        record = self.record(22, bytes([24, 0, 0, 1, answered]))
+        self._use(self._expand(b"traffic upd", 48))
+        return record
+
+    def _use(self, secret: bytes) -> None:
+        self._secret = secret
+        self._key = AESGCM(self._expand(b"key", 32))
+        self._iv = int.from_bytes(self._expand(b"iv", 12), "big")
+        self._sequence = 0
+
+    def _expand(self, label: bytes, length: int) -> bytes:
+        label = b"tls13 " + label
+        info = length.to_bytes(2, "big") + bytes([len(label)]) + label + b"\x00"
+        return HKDFExpand(hashes.SHA384(), length, info).derive(self._secret)
+
+    def get_extra_info(self, name: str) -> object:
+        """As a `StreamWriter`, so that a `Speaker` can speak with it."""
+        return self._writer.get_extra_info(name)
 
 
 # -- in the middle ---------------------------------------------------------------------------------

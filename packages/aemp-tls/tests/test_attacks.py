@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 import strangers
-from strangers import Speaker, Streams
+from strangers import Forger, Speaker, Streams
 from tls_kit import SECONDS, Office, crafted
 
 import aemp_core as mp
 from aemp_core.errors import TransportError
 from aemp_core.lobby import Lobby
+from aemp_core.wire import MsgpackFraming, pack
+from aemp_tls.channel import IDLE_BYTES
 from aemp_tls.names import Grant
 
 DAY = 86_400.0
@@ -576,3 +578,80 @@ async def clean(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     caplog.set_level(logging.INFO, "aemp_core")
     yield
     await strangers.leave()
+
+
+# -- floods of a member ----------------------------------------------------------------------------
+
+
+async def member(alice: mp.Node, office: Office, directory: Path) -> Forger:
+    """A link of bob, whose records are of his own making."""
+    cert = office.cert("bob")
+    forger = await Forger.dial(alice.addresses[0], cert, directory)
+    speaker = Speaker.on((forger.reader, forger), "dial", "bob", cert)  # type: ignore[arg-type]
+    await speaker.greet()
+    await speaker.prove()
+    await asyncio.wait_for(alice.up("bob"), SECONDS)
+    return forger
+
+
+async def lost(alice: mp.Node, forger: Forger, record: Callable[[], bytes]) -> tuple[int, str]:
+    """Send records until the link is lost: how many bytes it took, and the reason.
+
+    What the other side answers is not read.
+    """
+    events: list[Any] = []
+    alice.mon_nodes(lambda *event: events.append(event))
+    forger.raw.pause_reading()
+    sent = 0
+    while not events:
+        assert sent < 2**20, "alice takes it all"
+        some = b"".join(record() for _ in range(50))
+        forger.raw.write(some)
+        sent += len(some)
+        await asyncio.sleep(0.001)
+    await strangers.leave()
+    return sent, events[0][2][1]
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["", "answered"])
+async def test_a_flood_of_key_updates(office: Office, tmp_path: Path, answered: bool) -> None:
+    """Each is work, and OpenSSL bounds neither that nor the answers to who does not read them."""
+    async with alice_listening(office) as alice:
+        forger = await member(alice, office, tmp_path)
+        sent, reason = await lost(alice, forger, lambda: forger.key_update(answered=answered))
+        assert "TLS records came to nothing" in reason
+        assert sent < 4 * IDLE_BYTES
+
+
+async def test_key_updates_that_somebody_needs(office: Office, tmp_path: Path) -> None:
+    """A peer may change its keys; data counts for it, not against it, however small its records."""
+    got: list[int] = []
+    async with alice_listening(office) as alice:
+        forger = await member(alice, office, tmp_path)
+        port = alice.port(got.append)
+        encode, name = MsgpackFraming().encode, port.partition("#")[2]
+        for number in range(2_000):
+            data = encode(pack((name, number)))
+            if number % 20 == 0:
+                forger.raw.write(forger.key_update(answered=True))
+            for place in range(0, len(data), 3):
+                forger.write(data[place : place + 3])
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        for _ in range(int(SECONDS / 0.02)):
+            if len(got) == 2_000:
+                break
+            await asyncio.sleep(0.02)
+        assert got == list(range(2_000))
+        assert alice.up_nodes() == ["bob"]
+        await strangers.leave()
+
+
+@pytest.mark.parametrize("kind", [22, 23], ids=["handshake", "data"])
+async def test_a_flood_of_empty_records(office: Office, tmp_path: Path, kind: int) -> None:
+    """OpenSSL ends it by itself."""
+    async with alice_listening(office) as alice:
+        forger = await member(alice, office, tmp_path)
+        sent, reason = await lost(alice, forger, lambda: forger.record(kind, b""))
+        assert "TLS failed: " in reason
+        assert sent < IDLE_BYTES

@@ -16,6 +16,10 @@ be reset, so it is closed in order: our half is ended, and the peer has `LINGER_
 *Being refused.* In TLS 1.3 a client is done with its handshake before the server has looked at
 its certificate: the refusal is an alert that comes later, in the place of a greeting.
 
+*Idle talk.* A peer may send records without any data, changes of its keys above all, each of which
+costs us work and may want an answer. OpenSSL ends a row of 32 empty records and bounds nothing
+else, so a connection on which more than `IDLE_BYTES` came to nothing is ended.
+
 *Ending.* An end without TLS's own goodbye may be somebody's who cut the connection. It is
 reported as a broken connection, and what came before it was complete messages or is dropped.
 """
@@ -40,6 +44,11 @@ __all__ = ["LINGER_SECONDS", "Channel"]
 LINGER_SECONDS = 1.0
 #: Bytes of a TLS record, at most.
 RECORD_BYTES = 16_384
+#: Bytes that a record has beside its data: header, type, and what proves it.
+OVERHEAD_BYTES = 22
+#: Bytes of records that held no data, and of one that has not come to its end, in the life of a
+#: connection. Peers change their keys once in millions of records, if at all: it is 27 bytes.
+IDLE_BYTES = 65_536
 
 #: What OpenSSL calls its errors, and what we call them.
 TEXTS = {
@@ -73,8 +82,8 @@ class Channel(asyncio.Protocol, asyncio.Transport):
     """
 
     __slots__ = (
-        "_early", "_examine", "_failure", "_incoming", "_linger", "_loop", "_outgoing", "_over",
-        "_raw", "_refusal", "_role", "_shaken", "_tls", "peer", "stream",
+        "_early", "_examine", "_failure", "_idle", "_incoming", "_linger", "_loop", "_outgoing",
+        "_over", "_raw", "_refusal", "_role", "_shaken", "_tls", "peer", "stream",
     )  # fmt: skip
 
     stream: Stream
@@ -96,6 +105,7 @@ class Channel(asyncio.Protocol, asyncio.Transport):
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=role == "accept")
         self._shaken = False
+        self._idle = 0  # bytes that came since then and were no data
         self._over = False  # nothing of the peer counts any more
         self._early: list[bytes] = []  # what the stream wrote before TLS was there
         self._refusal: str | None = None  # why we refused the peer
@@ -116,7 +126,11 @@ class Channel(asyncio.Protocol, asyncio.Transport):
         if self._over:
             return
         self._incoming.write(data)
-        if self._shaken or self._shake():
+        if self._shaken:
+            self._idle += len(data)
+            self._decrypt()
+        elif self._shake():
+            self._idle = self._incoming.pending
             self._decrypt()
 
     def eof_received(self) -> bool:
@@ -183,6 +197,7 @@ class Channel(asyncio.Protocol, asyncio.Transport):
                     ended = True
                     break
                 chunks.append(chunk)
+                self._idle -= len(chunk) + OVERHEAD_BYTES
                 if not incoming.pending and not self._tls.pending():
                     break
         except ssl.SSLWantReadError:
@@ -201,6 +216,8 @@ class Channel(asyncio.Protocol, asyncio.Transport):
             self._refuse(_text_of(failure))
         elif ended:
             self.stream.eof_received()
+        elif self._idle > IDLE_BYTES:
+            self._refuse(f"{self._idle} bytes of TLS records came to nothing")
 
     def _encrypt(self, data: bytes) -> None:
         written = self._tls.write(data)
