@@ -6,13 +6,14 @@ import os
 import re
 import shlex
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
 
-from .conftest import Network, end, read_line
+from .conftest import SECONDS, Network, end, read_line
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The commands of the README about TLS: three that make certificates, two that start nodes.
@@ -65,3 +66,66 @@ def test_a_visitor_needs_a_certificate(network: Network, start: Callable[..., Po
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) > 1e9
     assert end(node, signal.SIGTERM)[0] == 0
+
+
+def said(log: Path, pattern: str) -> str:
+    """Wait for a line of a log that matches; the line."""
+    ends = time.monotonic() + SECONDS
+    while time.monotonic() < ends:
+        for line in log.read_text(encoding="utf-8").splitlines():
+            if re.search(pattern, line):
+                return line
+        time.sleep(0.05)
+    raise AssertionError(f"nothing matches {pattern!r} in: {log.read_text(encoding='utf-8')}")
+
+
+def test_a_ca_is_replaced_and_a_node_revoked_while_nodes_run(
+    network: Network, start: Callable[..., Popen[str]]
+) -> None:
+    """Each step by the command, files as an operator copies them; a link that was not lost."""
+
+    def ca(*words: str) -> None:
+        done = network.aemp("ca", *words, "--dir", "ca")
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def copy_trust() -> None:
+        (network.path / "fresh").write_bytes((network.path / "ca" / "network.pem").read_bytes())
+        (network.path / "fresh").replace(network.path / "network.pem")
+
+    def run(name: str, *words: str) -> Popen[str]:
+        with open(network.path / f"{name}.log", "w") as log:
+            return start("run", f"nodeid={name}", f"cert={name}.pem", *words, stderr=log.fileno())
+
+    ca("init", "example")
+    names = ("seed", "worker", "guest")
+    for name in names:
+        ca("issue", name, "--output", f"{name}.pem")
+    seed = run("seed", "binds=tls://127.0.0.1:0")
+    address = read_line(seed, "address ")
+    for name in names[1:]:
+        run(name, f"seeds={address}")
+    logs = {name: network.path / f"{name}.log" for name in names}
+    for name in names[1:]:
+        said(logs["seed"], f"node {name} is up")
+
+    ca("rotate")
+    copy_trust()
+    for name in names:
+        said(logs[name], r"new credentials: .*, 2 CAs")
+    ca("renew", *(f"{name}.pem" for name in names))
+    ca("rotate", "--finish")
+    copy_trust()
+    for name in names:
+        said(logs[name], r"new credentials: .*, 1 CAs")
+    for name in names:
+        text = logs[name].read_text(encoding="utf-8")
+        assert "is down" not in text
+        assert text.count("node seed is up") == (name != "seed")
+
+    ca("revoke", "guest")
+    began = time.monotonic()
+    copy_trust()
+    line = said(logs["seed"], "node guest is down")
+    assert time.monotonic() - began < 5
+    assert "the certificate of aemp://example/guest was revoked (serial number " in line
+    assert "node worker is down" not in logs["seed"].read_text(encoding="utf-8")

@@ -95,6 +95,7 @@ async def test_a_link_of_a_revoked_node_is_ended_with_the_reason(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aemp_tls.keeper.LOOK_SECONDS", LOOK_SECONDS)
+    monkeypatch.setattr("aemp_tls.keeper.GRACE_SECONDS", 2 * SECONDS)  # not for who was revoked
     async with two_nodes(office) as (alice, bob, events):
         reasons: list[Any] = []
         alice.mon(bob.port(), reasons.append)
@@ -137,19 +138,26 @@ async def test_a_revocation_counts_also_if_the_own_certificate_is_broken(
         assert "alice.pem: there is no certificate in it" in caplog.text
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["revoked", "its CA gone"])
 async def test_a_revocation_reaches_a_connection_that_is_no_link_yet(
-    office: Office, caplog: pytest.LogCaptureFixture
+    office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:
+    monkeypatch.setattr("aemp_tls.keeper.GRACE_SECONDS", 2 * SECONDS)
     cert = office.cert("bob")
     async with office.node("alice", binds=["tls://127.0.0.1:0"]) as alice:
         streams = await strangers.dial(alice.addresses[0], strangers.client(cert))
         await Speaker.on(streams, "dial", "bob", cert).greet()
-        office.ca.revoke(["bob"])
+        if gone:
+            office.ca.rotate()
+            office.cert("alice")
+            office.ca.retire(force=True)
+        else:
+            office.ca.revoke(["bob"])
         office.publish()
         await strangers.outcome(*streams)
         assert alice.up_nodes() == []
         # Not because the handshake took too long.
-        assert "ended: the certificate of aemp://example/bob was revoked" in caplog.text
+        assert "ended: the certificate of aemp://example/bob was " in caplog.text
     await strangers.leave()
 
 
@@ -213,6 +221,30 @@ async def test_a_certificate_may_come_before_its_ca(office: Office, tmp_path: Pa
         await until(lambda: own(alice) != alices)
         assert await alive(alice, bob)
         assert seen(alice, "bob") == own(bob)
+        assert events == []
+
+
+async def test_a_ca_may_go_while_a_peer_takes_up_its_new_certificate(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alice sees first that the old CA is gone, bob a little later that he has a certificate."""
+    monkeypatch.setattr("aemp_tls.keeper.GRACE_SECONDS", 2 * SECONDS)
+    apart = tmp_path / "apart.pem"
+    apart.write_bytes(office.ca.trust.read_bytes())
+    async with two_nodes(office, cert_trust=str(apart)) as (alice, bob, events):
+        office.ca.rotate()
+        apart.write_bytes(office.ca.trust.read_bytes())
+        await until(lambda: cas(bob) == 2)
+        former = own(alice), seen(alice, "bob")
+        office.cert("alice")
+        office.ca.retire(force=True)
+        office.publish()
+        await until(lambda: own(alice) != former[0])
+        await asyncio.sleep(0.2)  # some looks at what is not good any more
+        assert seen(alice, "bob") == former[1]
+        office.cert("bob")
+        await until(lambda: seen(alice, "bob") != former[1])
+        assert await alive(alice, bob)
         assert events == []
 
 
@@ -384,5 +416,6 @@ async def test_a_program_that_handles_the_signal_keeps_it(office: Office) -> Non
 def brisk(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes look often, and what they log can be seen."""
     monkeypatch.setattr("aemp_tls.keeper.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("aemp_tls.keeper.GRACE_SECONDS", 0.1)
     caplog.set_level(logging.INFO, "aemp_tls")
     caplog.set_level(logging.WARNING, "aemp_core")

@@ -8,8 +8,10 @@ file is good, whom that does not believe any more is dropped all the same. With 
 2. A new certificate of our own is *announced* on every link: a request ``tls_certificate`` with
    the certificate and a signature by its key over the tokens of both sides, which only this
    connection has. A peer that believes it judges the link by it from then on.
-3. Every link is judged anew. If the peer's certificate is not believed any more, because it was
-   revoked, it expired, or its CA is gone, the link is ended, and the reason says so.
+3. Every link is judged anew. If the peer's certificate was revoked, the link is ended, and the
+   reason says so. If it expired, or its CA is gone, that is done after `GRACE_SECONDS`, unless the
+   peer announces a good one by then: its files may have changed in the same moment as ours, and
+   it looks at them a little later.
 
 So a CA is replaced without losing a link: the new one goes into the trust files beside the old one,
 nodes get certificates of the new one, and the old one is taken out.
@@ -51,6 +53,9 @@ log = logging.getLogger("aemp_tls")
 REQUEST = "tls_certificate"
 #: Seconds between two looks at the files.
 LOOK_SECONDS = 1.0
+#: Seconds that a link is kept whose certificate was good, and is not any more, without a fault of
+#: the peer: two looks at its files, and a way.
+GRACE_SECONDS = 3.0
 #: Seconds after which files that could not be used are read again, changed or not.
 RETRY_SECONDS = 60.0
 #: Seconds before the end of a certificate from which on it is warned, once a day.
@@ -154,10 +159,21 @@ class Keeper:
             if flaw is not None and self._accept(stream):
                 identity = stream.identity
                 flaw = self.credentials.flaw(identity, now) if identity is not None else None
-            if flaw is not None:
+            if flaw is None:
+                stream.doubted = None
+            elif not self._waits(stream):
                 text = f"the certificate of {identity} {flaw}"
                 log.warning("connection with %s ended: %s", stream.origin.address, text)
                 stream.abort(text)
+
+    def _waits(self, stream: TlsStream) -> bool:
+        """Whether a link has time to announce a better certificate than the one it has."""
+        identity, now = stream.identity, self.node.loop.time()
+        if identity is None or not stream.is_link or self.credentials.trust.revoked(identity):
+            return False
+        if stream.doubted is None:
+            stream.doubted = now
+        return now < stream.doubted + GRACE_SECONDS
 
     def _warn(self, now: float) -> None:
         if now < self._warned_at + DAY:

@@ -39,6 +39,8 @@ class TlsStream(Stream):
         proof: how both sides prove themselves on it.
         keeper: the credentials of the node.
         announced: a new certificate of the peer's that waits to be believed, and a signature.
+        doubted: since when its certificate is not believed any more, in seconds on the clock of the
+            loop; None if it is.
     """
 
     HINT = "does the peer believe our CA, and has it not revoked our certificate?"
@@ -47,11 +49,17 @@ class TlsStream(Stream):
     proof: CertificateProof
     keeper: Keeper
     announced: tuple[bytes, bytes] | None = None
+    doubted: float | None = None
 
     @property
     def identity(self) -> Identity | None:
         """The peer's certificate; None before TLS is there."""
         return getattr(self.channel, "peer", None)
+
+    @property
+    def is_link(self) -> bool:
+        """Whether both sides have proved themselves, and neither has ended it."""
+        return self._open
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""

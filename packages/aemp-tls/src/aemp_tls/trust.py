@@ -122,6 +122,11 @@ class Trust:
                 return authority
         return None
 
+    def revoked(self, identity: Identity) -> bool:
+        """Whether one of our CAs issued a certificate, and took it back."""
+        authority = self.issuer_of(identity.certificate)
+        return authority is not None and identity.serial in authority.revoked
+
     def flaw(self, identity: Identity, network: str, now: float) -> str | None:
         """Why `identity` is not to be believed, None if it is; see `Identity.untimely`.
 
