@@ -20,6 +20,7 @@ from tls_kit import SECONDS, Office
 import aemp_core as mp
 from aemp_core.errors import TransportError
 from aemp_tls.keeper import LOOK_SECONDS, Keeper
+from aemp_tls.trust import Authority
 
 DAY = 86_400.0
 
@@ -159,6 +160,27 @@ async def test_a_revocation_reaches_a_connection_that_is_no_link_yet(
         # Not because the handshake took too long.
         assert "ended: the certificate of aemp://example/bob was " in caplog.text
     await strangers.leave()
+
+
+async def test_a_look_at_links_checks_no_signature(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a second for each of a thousand links would take a processor."""
+    asked: list[Any] = []
+    async with two_nodes(office) as (alice, _bob, events):
+        issued = Authority.issued
+        monkeypatch.setattr(
+            Authority, "issued", lambda self, each: asked.append(each) or issued(self, each)
+        )
+        for _ in range(3):
+            keeper(alice).look()
+        assert asked == []
+        # Another trust file: everything is new.
+        office.ca.rotate()
+        office.publish()
+        await until(lambda: cas(alice) == 2)
+        assert asked
+        assert events == []
 
 
 # -- renewal ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ its `nextUpdate` goes on to count: a network must not fall silent because nobody
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
@@ -63,6 +63,8 @@ class Trust:
 
     path: str
     authorities: tuple[Authority, ...]
+    #: Who issued what, by fingerprint: links are judged once a second, signatures once.
+    _issuers: dict[bytes, Authority] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def read(cls, path: str | Path) -> Trust:
@@ -115,16 +117,20 @@ class Trust:
             for authority in self.authorities
         )
 
-    def issuer_of(self, certificate: x509.Certificate) -> Authority | None:
-        """Which CA issued `certificate`; None if it is none of ours."""
+    def issuer_of(self, identity: Identity) -> Authority | None:
+        """Which CA issued the certificate of `identity`; None if it is none of ours."""
+        known = self._issuers.get(identity.fingerprint)
+        if known is not None:
+            return known
         for authority in self.authorities:
-            if authority.issued(certificate):
+            if authority.issued(identity.certificate):
+                self._issuers[identity.fingerprint] = authority
                 return authority
         return None
 
     def revoked(self, identity: Identity) -> bool:
         """Whether one of our CAs issued a certificate, and took it back."""
-        authority = self.issuer_of(identity.certificate)
+        authority = self.issuer_of(identity)
         return authority is not None and identity.serial in authority.revoked
 
     def flaw(self, identity: Identity, network: str, now: float) -> str | None:
@@ -134,7 +140,7 @@ class Trust:
         """
         if identity.network != network:
             return f"is for the network {identity.network!r}, not {network!r} (subjectAltName)"
-        authority = self.issuer_of(identity.certificate)
+        authority = self.issuer_of(identity)
         if authority is None:
             known = ", ".join(repr(name_of(each.certificate.subject)) for each in self.authorities)
             return (
