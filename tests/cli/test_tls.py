@@ -110,6 +110,7 @@ def test_a_ca_is_replaced_and_a_node_revoked_while_nodes_run(
 
     ca("rotate")
     copy_trust()
+    seed.send_signal(signal.SIGHUP)  # to look at once; the others look by themselves
     for name in names:
         said(logs[name], r"new credentials: .*, 2 CAs")
     ca("renew", *(f"{name}.pem" for name in names))

@@ -389,6 +389,21 @@ async def test_a_certificate_that_ends_soon_is_warned_of_at_start(
         assert f"run 'aemp ca renew {cert}'" in caplog.text
 
 
+async def test_the_end_of_a_ca_is_warned_of_whatever_the_certificate_of_the_node(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A certificate never outlives its CA: the last renewals help for a short time only."""
+    clock = Clock()
+    office = Office(tmp_path, "example", days=100)
+    cert = office.cert("alice", days=1)
+    async with mp.Node("alice", cert=cert, wall_clock=clock) as alice:
+        assert "a CA certificate in it ends on" not in caplog.text
+        clock.ahead = 80 * DAY
+        keeper(alice).look()
+        assert f"{office.desk / 'network.pem'}: a CA certificate in it ends on" in caplog.text
+        assert "run 'aemp ca rotate'" in caplog.text
+
+
 async def test_what_could_not_be_used_is_looked_at_again(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -417,6 +432,8 @@ async def test_a_signal_has_all_nodes_look_at_once(
             former = own(alice), own(bob)
             for name in ("alice", "bob"):
                 office.cert(name)
+            # Else it would end this process.
+            assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
             os.kill(os.getpid(), signal.SIGHUP)
             await until(lambda: former[0] != own(alice) and former[1] != own(bob))
         assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL

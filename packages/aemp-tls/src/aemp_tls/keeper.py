@@ -84,7 +84,7 @@ class Keeper:
         self._credentials: Credentials | None = None
         self._signature: tuple[object, ...] = ()
         self._retry_at = float("inf")
-        self._warned_at = float("-inf")
+        self._warned: dict[bytes, float] = {}  # when it was, by certificate
         if node.settings.cert is not None:
             self._signature = Files.of(node.settings).signature()
             self._credentials = Credentials.load(node.settings, node.id, self.now())
@@ -140,7 +140,7 @@ class Keeper:
         if fresh.same_as(former):
             return
         self._credentials = fresh
-        self._warned_at = float("-inf")
+        self._warned.clear()
         log.info(
             "node %s: new credentials: %s until %s, %d CAs", self.node.id, fresh.identity,
             moment(fresh.identity.ends), len(fresh.trust.authorities),
@@ -176,25 +176,29 @@ class Keeper:
         return now < stream.doubted + GRACE_SECONDS
 
     def _warn(self, now: float) -> None:
-        if now < self._warned_at + DAY:
-            return
-        credentials = self.credentials
-        identity = credentials.identity
-        span = min(WARN_SECONDS, (identity.ends - identity.begins) / 3)
-        if identity.ends - now < span:
-            self._warned_at = now
+        """Warn of what ends soon, once a day of each."""
+        files, identity = self.credentials.files, self.credentials.identity
+        if self._is_to_warn(identity.fingerprint, identity.begins, identity.ends, now):
             log.warning(
                 "%s: the certificate of node %s ends on %s: run 'aemp ca renew %s'",
-                credentials.files.cert, self.node.id, moment(identity.ends), credentials.files.cert,
+                files.cert, self.node.id, moment(identity.ends), files.cert,
             )  # fmt: skip
-        for authority in credentials.trust.authorities:
+        for authority in self.credentials.trust.authorities:
+            begins = authority.certificate.not_valid_before_utc.timestamp()
             ends = authority.certificate.not_valid_after_utc.timestamp()
-            if ends - now < span:
-                self._warned_at = now
+            if self._is_to_warn(authority.fingerprint, begins, ends, now):
                 log.warning(
                     "%s: a CA certificate in it ends on %s: run 'aemp ca rotate'",
-                    credentials.files.trust, moment(ends),
+                    files.trust, moment(ends),
                 )  # fmt: skip
+
+    def _is_to_warn(self, fingerprint: bytes, begins: float, ends: float, now: float) -> bool:
+        if ends - now >= min(WARN_SECONDS, (ends - begins) / 3):
+            return False
+        if now < self._warned.get(fingerprint, float("-inf")) + DAY:
+            return False
+        self._warned[fingerprint] = now
+        return True
 
     # -- a new certificate on a link that is there ---------------------------------------------
 
