@@ -181,6 +181,7 @@ LIMITS = [
     ("rendezvous.CANDIDATE_LIMIT", "connections", "proved, for one node ID: the oldest is ended"),
     ("settings.monitor_timeout", "s", "dialling a peer: it is given up, as on loss"),
     ("dial.ATTEMPT_SECONDS", "s", "one attempt to connect"),
+    ("dial.AGAIN_SECONDS", "s", "nobody answers: another connection is asked for, too"),
     ("settings.connect_interval", "s", "longest pause between two attempts"),
     ("dial.ADDRESS_LIMIT", "addresses", "known per node: the oldest is forgotten"),
     ("settings.heartbeat", "s", "silence that is tolerated, T"),

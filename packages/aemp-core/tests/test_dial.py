@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from core_kit import SECRET, Network, RawClient, nodes, settle, wall_clock
 
 import aemp_core as mp
 from aemp_core.plugins import plugin_manager
+from aemp_core.testing import SimulatedNetwork
 from aemp_core.testing.clock import virtual_clock
 
 
@@ -139,3 +143,36 @@ async def test_plugins_add_words_to_the_greeting():
             assert features == {"fence", "one", "of-b"}
     finally:
         plugin_manager().unregister(Plugin)
+
+
+@pytest.mark.parametrize("seconds", [40, 44, 47, 55, 61, 130, 600])
+async def test_a_link_is_there_seconds_after_a_break_however_long_it_was(
+    aemp_network: SimulatedNetwork, seconds: float
+) -> None:
+    """Operating systems ask for a connection again after 1, 2, 4, 8 s: too seldom to wait for."""
+    patient = {"connect_interval": 60, "monitor_timeout": 3_600}
+    seed = await aemp_network.node("seed", seeds=[], **patient)
+    node = await aemp_network.node("node", seeds=["memory://seed"], **patient)
+    await node.up("seed", 5)
+    aemp_network.partition(seed, node)
+    await asyncio.sleep(seconds)
+    assert not node.node_is_up("seed")
+    aemp_network.heal()
+    await asyncio.sleep(4)
+    assert node.node_is_up("seed") and seed.node_is_up("node")
+
+
+@pytest.mark.parametrize("ends", [0.5, 3.5])
+async def test_who_asks_again_keeps_no_connection_but_one(
+    aemp_network: SimulatedNetwork, ends: float
+) -> None:
+    """All that wait are answered at once when the network is whole again."""
+    seed = await aemp_network.node("seed", seeds=[])
+    aemp_network.partition("node")
+    node = await aemp_network.node("node", seeds=["memory://seed"])
+    await asyncio.sleep(15 + ends)
+    assert aemp_network.dials > 3
+    aemp_network.heal()
+    await node.up("seed", 5)
+    await asyncio.sleep(15)
+    assert len(aemp_network.between(seed)) == 1

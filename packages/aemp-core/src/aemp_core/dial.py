@@ -7,13 +7,17 @@ named by plugins), all at once, again and again, until a link is up or the dial 
 seeds are hurried meanwhile, since one of them may be that peer. One failed connection proves
 nothing. Names are resolved anew at each attempt. A seed that is told to *rest* is left alone until
 it is wanted again.
+
+While nobody answers, another connection is asked for beside those that wait: an operating system
+asks again after pauses that double, so that after a break in the network of a minute a connection
+it waits for comes half a minute late.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from .errors import AempError, TransportError
@@ -27,8 +31,10 @@ __all__ = ["Dialler"]
 
 log = logging.getLogger("aemp_core.dial")
 
-#: Seconds one attempt may take, from resolving the name to the peer's greeting.
+#: Seconds one attempt may take, from resolving the name to the peer's greeting,
 ATTEMPT_SECONDS = 20.0
+#: and after which another connection is asked for beside those that nobody answered.
+AGAIN_SECONDS = 3.0
 FIRST_PAUSE = 0.1
 #: Pause before a seed is asked again that says it is a node there is a link to.
 LINKED_PAUSE = 60.0
@@ -38,6 +44,10 @@ JITTER_SECONDS = 0.25
 REDIAL_SECONDS = 1.0
 #: Addresses kept per node ID.
 ADDRESS_LIMIT = 16
+
+
+class Unanswered(TransportError):
+    """Nobody greeted, and nobody refused."""
 
 
 class Seed:
@@ -143,6 +153,7 @@ class Dialler:
                 candidate = await self._connect(address)
             except TransportError as error:
                 self._failures[peer.id] = str(error)
+                pause = _after(error, pause)
             else:
                 if candidate.peer.id == peer.id:
                     await asyncio.wait({self._node.rendezvous.meet(candidate)})
@@ -199,6 +210,7 @@ class Dialler:
                 level = logging.DEBUG if seed.failure == str(error) else logging.INFO
                 log.log(level, "seed %s: %s", seed.address, error)
                 seed.failure = str(error)
+                pause = _after(error, pause)
             else:
                 if seed.address in self._resting:
                     candidate.close("this seed is needed no more")
@@ -240,15 +252,37 @@ class Dialler:
     # -- one attempt -------------------------------------------------------------------------
 
     async def _connect(self, address: str) -> Candidate:
+        """Whoever greets first at an address; `TransportError` if it refuses, or nobody does."""
         try:
             transport = self._node.transport(address)
-            return await asyncio.wait_for(transport.dial(address), ATTEMPT_SECONDS)
+            return await self._first(lambda: transport.dial(address))
         except asyncio.TimeoutError:
-            raise TransportError(f"{address} did not answer in {ATTEMPT_SECONDS:g} s") from None
+            raise Unanswered(f"{address} did not answer in {ATTEMPT_SECONDS:g} s") from None
         except TransportError:
             raise
         except (AempError, OSError) as error:
             raise TransportError(f"{address}: {error}") from error
+
+    async def _first(self, dial: Callable[[], Awaitable[Candidate]]) -> Candidate:
+        """What the first of several dials comes to; `asyncio.TimeoutError` if none ends."""
+        dials: list[asyncio.Future[Candidate]] = []
+        ends = self._node.loop.time() + ATTEMPT_SECONDS
+        try:
+            while (left := ends - self._node.loop.time()) > 0:
+                dials.append(asyncio.ensure_future(dial()))
+                seconds = min(left, AGAIN_SECONDS)
+                await asyncio.wait(dials, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                for each in dials:
+                    if each.done():
+                        dials.remove(each)
+                        return each.result()
+            raise asyncio.TimeoutError
+        finally:
+            for each in dials:
+                each.cancel()
+            for end in await asyncio.gather(*dials, return_exceptions=True):
+                if not isinstance(end, BaseException):
+                    end.close("another connection was faster")  # both in one turn of the loop
 
     async def _pause(self, pause: float) -> float:
         await asyncio.sleep(self._spread(pause))
@@ -257,3 +291,8 @@ class Dialler:
     def _spread(self, pause: float) -> float:
         """Half of the pause and a random part: nodes that fail together do not retry together."""
         return pause * self._node.random.uniform(0.5, 1.0)
+
+
+def _after(error: TransportError, pause: float) -> float:
+    """The pause after a failed attempt: the next one as it is, but for silence, a pause itself."""
+    return FIRST_PAUSE if isinstance(error, Unanswered) else pause

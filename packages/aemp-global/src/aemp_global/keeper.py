@@ -1,7 +1,7 @@
 """The keeper: nodes to which this one keeps a link, dialled again whenever it is lost.
 
-A monitor on a node is what makes core dial it. The keeper sets one, and another one when it fired,
-after a pause that grows while the node cannot be reached.
+A monitor on a node is what makes core dial it. The keeper sets one, and another one soon after it
+fired: core itself pauses between the attempts to reach a node that cannot be reached.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from aemp_core.timers import Timer
 
 __all__ = ["Keeper"]
 
-FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 10.0
+#: Seconds from the loss of a link until it is dialled again, at most.
+PAUSE_SECONDS = 0.25
 #: Seconds without a link after which a node is given up; whoever hears of it again begins anew.
 FORGET_SECONDS = 3_600.0
 
@@ -24,12 +24,11 @@ FORGET_SECONDS = 3_600.0
 class Kept:
     """One node to keep a link to."""
 
-    __slots__ = ("guard", "pause", "seen", "timer")
+    __slots__ = ("guard", "seen", "timer")
 
     def __init__(self, now: float) -> None:
         self.guard: Guard | None = None
         self.timer: Guard | None = None
-        self.pause = FIRST_PAUSE
         self.seen = now
 
     def cancel(self) -> None:
@@ -83,8 +82,7 @@ class Keeper:
             self.drop(node_id)
             self._given_up(node_id)
             return
-        pause = kept.pause * self._node.random.uniform(0.5, 1.0)
-        kept.pause = min(LONGEST_PAUSE, kept.pause * 2)
+        pause = PAUSE_SECONDS * self._node.random.uniform(0.5, 1.0)
         again = partial(self._dial, node_id, kept)
         kept.timer = Timer(self._node, None, pause, again, repeat=False)
 
@@ -93,4 +91,3 @@ class Keeper:
         kept = self._kept.get(node_id)
         if kept is not None:
             kept.seen = self._node.loop.time()
-            kept.pause = FIRST_PAUSE
