@@ -266,11 +266,12 @@ class Dialler:
     async def _first(self, dial: Callable[[], Awaitable[Candidate]]) -> Candidate:
         """What the first of several dials comes to; `asyncio.TimeoutError` if none ends."""
         dials: list[asyncio.Future[Candidate]] = []
-        ends = self._node.loop.time() + ATTEMPT_SECONDS
+        left = ATTEMPT_SECONDS
         try:
-            while (left := ends - self._node.loop.time()) > 0:
+            while left > 0:
                 dials.append(asyncio.ensure_future(dial()))
                 seconds = min(left, AGAIN_SECONDS)
+                left -= seconds  # not of the clock: what it rounds away would be asked for, too
                 await asyncio.wait(dials, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 for each in dials:
                     if each.done():
