@@ -8,7 +8,6 @@ import random
 from typing import Any
 
 import pytest
-from global_kit import within
 
 import aemp_core as mp
 import aemp_global as gl
@@ -16,6 +15,7 @@ from aemp_core.testing import SimulatedNetwork
 from aemp_global.directory import NODES, host_id, process_id, usable
 from aemp_global.exchange import VERBS
 from aemp_global.service import OWN_VERBS
+from aemp_global.testing.crowd import within
 
 SEED = ["memory://hub"]
 FAMILY = "f"

@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from global_kit import members, within
 
 import aemp_core as mp
 import aemp_global as gl
 from aemp_core.testing import SimulatedNetwork
+from aemp_global.testing.crowd import members, within
 
 SEED = ["memory://hub"]
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from typing import Any
 
 import pytest
-from global_kit import Crowd, within
 
-import aemp_core as mp
 import aemp_global as gl
 from aemp_core.testing import World
+from aemp_global.testing.crowd import GLOBALS, Crowd, within
+from aemp_global.testing.misfortunes import ORDINARY, suffer
 
-G = ("g1", "g2", "g3")
-N = tuple(f"n{number}" for number in range(6))
+G, N = GLOBALS, ORDINARY
 
 
 async def crowd_of(world: World) -> Crowd:
@@ -119,107 +116,5 @@ async def test_a_global_dies_while_an_owner_is_moving(aemp_world: World) -> None
 @pytest.mark.parametrize("seed", range(12))
 def test_random_faults_leave_no_disagreement(seed: int) -> None:
     """Any of the faults of the network and of processes, some at a time; then all is mended."""
-    world = World(1_000 + seed)
-    world.run(misfortunes(world, random.Random(seed)))
-
-
-async def misfortunes(world: World, chance: random.Random) -> float:
-    """Seconds from the heal until everybody agrees."""
-    crowd = await crowd_of(world)
-    everybody = (*G, *N)
-    notes = Notes(crowd, chance)
-    crowd.network.default.latency = chance.choice((0.000_1, 0.02, 0.1))
-    for _ in range(4):
-        for _ in range(chance.randint(1, 5)):
-            one, other = chance.sample(everybody, 2)
-            fault = chance.randrange(9)
-            alive = one in crowd.nodes
-            if fault == 0:
-                crowd.network.reset(one)
-            elif fault == 1:
-                crowd.network.drop(one, other)
-            elif fault == 2:
-                crowd.network.half_open(one, other)
-            elif fault == 3:
-                crowd.network.partition(one, other, one_way=chance.random() < 0.4)
-            elif fault == 4:
-                crowd.network.partition(one)
-            elif fault == 5 and alive:
-                crowd.kill(one)
-            elif fault == 6 and alive:
-                crowd.power_off(one)
-            elif fault == 7 and alive:
-                crowd.processes[one].stall(chance.choice((0.3, 3, 11)))
-            elif fault == 8:
-                crowd.processes[one].jump(chance.choice((-1, 1)))
-            notes.write()
-            await asyncio.sleep(chance.choice((0, 0.01, 0.5, 3)))
-            notes.write()
-        await asyncio.sleep(chance.choice((0, 3, 15)))
-        if chance.random() < 0.5:
-            crowd.network.heal()
-        missing = [each for each in everybody if each not in crowd.nodes]
-        await crowd.start(*missing)
-    crowd.network.heal()
-    began = world.now
-    # Connections that no byte passes are noticed, and dialled anew; kernels send again what was
-    # held back after as long as it was held, up to 30 s.
-    notes.write()
-    await within(60, lambda: linked(crowd) and crowd.agreed() and notes.agreed())
-    took = world.now - began
-    await asyncio.sleep(40)
-    assert crowd.agreed() and notes.agreed()
-    await crowd.close()
-    return took
-
-
-class Notes:
-    """Entries that all nodes write under the same few keys, and what each is told of them."""
-
-    def __init__(self, crowd: Crowd, chance: random.Random) -> None:
-        self.crowd = crowd
-        self.chance = chance
-        self.told: dict[mp.Node, dict[str, Any]] = {}
-
-    def write(self) -> None:
-        """Have some nodes write something; those that are new begin to watch."""
-        for node in self.crowd.nodes.values():
-            if node not in self.told:
-                self._watch(node, self.told.setdefault(node, {}))
-            for _ in range(self.chance.choice((0, 0, 1, 5))):
-                key = self.chance.choice("abcdef")
-                if self.chance.random() < 0.6:
-                    gl.of(node).db_set("notes", key, [node.id, self.chance.random()])
-                else:
-                    gl.of(node).db_del("notes", key)
-
-    def _watch(self, node: mp.Node, state: dict[str, Any]) -> None:
-        def told(values: Any, added: Any, changed: Any, deleted: Any) -> None:
-            for key in deleted:
-                del state[key]
-            for key in (*added, *changed):
-                assert (key in state) is (key in changed)
-                state[key] = values[key]
-            assert state == dict(values)
-
-        gl.of(node).db_mon("notes", told)
-
-    def agreed(self) -> bool:
-        """Whether every node was told what the nodes that live have written."""
-        expected: dict[str, Any] = {}
-        for name in sorted(self.crowd.nodes, reverse=True):
-            entries = gl.of(self.crowd.nodes[name]).exchange.own.entries
-            expected.update(
-                (key, value) for (family, key), (value, _) in entries.items() if family == "notes"
-            )
-        return all(self.told.get(node) == expected for node in self.crowd.nodes.values())
-
-
-def linked(crowd: Crowd) -> bool:
-    """Whether globals are linked pairwise, and every other node is at home with one."""
-    for name, node in crowd.nodes.items():
-        if name in G and not set(node.up_nodes()) >= set(G) - {name}:
-            return False
-        if name not in G and not gl.of(node).homing.at_home:
-            return False
-    return True
+    outcome = suffer(seed)
+    assert outcome.in_time, outcome

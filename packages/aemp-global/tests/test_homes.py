@@ -7,11 +7,11 @@ import logging
 from typing import Any
 
 import pytest
-from global_kit import Crowd, members, within
 
 import aemp_core as mp
 import aemp_global as gl
 from aemp_core.testing import SimulatedNetwork, World
+from aemp_global.testing.crowd import Crowd, members, within
 
 G = ("g1", "g2", "g3")
 

@@ -7,12 +7,12 @@ import random
 from typing import Any
 
 import pytest
-from global_kit import within
 
 import aemp_core as mp
 import aemp_global as gl
 from aemp_core.testing import SimulatedNetwork
 from aemp_global import entries
+from aemp_global.testing.crowd import within
 
 SEED = ["memory://hub"]
 

@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from global_kit import Crowd, within
 
 import aemp_core as mp
 import aemp_global as gl
 from aemp_core.testing import SimulatedNetwork, World
 from aemp_global.relay_stream import WINDOW
+from aemp_global.testing.crowd import Crowd, within
 
 SEED = ["memory://hub"]
 

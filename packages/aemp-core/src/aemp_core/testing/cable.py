@@ -93,6 +93,8 @@ class Lane(Flow):
     def put(self, data: bytes) -> None:
         """Take bytes of the source."""
         self.size += len(data)
+        for machine in (self.source_machine, self.sink_machine):
+            self._network.traffic[machine] += len(data)
         self._send(data)
 
     def end(self) -> None:

@@ -13,6 +13,7 @@ machines will do; where several are, one or a collection.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ class SimulatedNetwork(MemoryNetwork):
         cables: every connection there is, and some that have ended.
         dials: how often a connection was asked for.
         sealed: whether links notice altered bytes, so that these excuse nothing.
+        traffic: bytes that each machine wrote, or was written, by its name.
     """
 
     def __init__(self, world: World) -> None:
@@ -71,6 +73,7 @@ class SimulatedNetwork(MemoryNetwork):
         self.cables: list[Cable] = []
         self.dials = 0
         self.sealed = False
+        self.traffic: Counter[str] = Counter()
         self._enough = 100  # cables, to look which of them have ended
         self.world = world
         self.chance = world.random

@@ -12,10 +12,12 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -23,13 +25,17 @@ from .driver import Driver
 from .faults import Plan
 from .simulation import Verdict, reduce, simulate
 
-__all__ = ["main"]
+__all__ = ["main", "many"]
+
+T = TypeVar("T")
 
 #: Seeds given to a worker at a time.
 PORTION = 10
 #: Portions before workers are replaced: each simulated process that was killed leaves a little
 #: memory behind.
 PORTIONS = 100
+#: Seeds after which the figures are told, on the way.
+TOLD = PORTION * PORTIONS
 #: Failing seeds that are shrunk; it takes many runs each.
 SHRUNK = 5
 
@@ -71,7 +77,17 @@ def main(
         sys.exit(_one(seed, only, digest, driver))
     chosen = [*range(first, first + seeds), *(random.SystemRandom().sample(range(2**40), fresh))]
     began = time.monotonic()
-    total, failed = _many(chosen, jobs or os.cpu_count() or 1, driver)
+    total: Counter[str] = Counter()
+    failed = []
+    for counts, failures in many(partial(run, driver=driver), chosen, jobs):
+        told = total["seeds"] // TOLD
+        total.update(counts)
+        for each, text in failures:
+            click.echo(f"seed {each}: {text}")
+            failed.append(each)
+        if total["seeds"] // TOLD > told and total["seeds"] < len(chosen):
+            click.echo(f"so far: {_text(total)}")
+    failed.sort()
     total["seconds"] = round(time.monotonic() - began)
     total["violations"] = len(failed)
     click.echo(_text(total))
@@ -98,23 +114,20 @@ def _one(seed: int, only: str | None, digest: bool, driver: type[Driver]) -> int
     return not verdict.holds
 
 
-def _many(seeds: list[int], jobs: int, driver: type[Driver]) -> tuple[Counter[str], list[int]]:
+def many(run: Callable[[list[int]], T], seeds: list[int], jobs: int = 0) -> Iterator[T]:
+    """What `run` returns for each portion of the seeds, in the order in which they get done.
+
+    Args:
+        run: a function of a module, since other processes call it.
+        seeds: which.
+        jobs: processes at a time; 0: one per processor.
+    """
     portions = [seeds[place : place + PORTION] for place in range(0, len(seeds), PORTION)]
-    total: Counter[str] = Counter()
-    failed: list[int] = []
     for first in range(0, len(portions), PORTIONS):
-        with ProcessPoolExecutor(jobs) as pool:
-            part = portions[first : first + PORTIONS]
-            some = [pool.submit(run, portion, driver) for portion in part]
+        with ProcessPoolExecutor(jobs or os.cpu_count() or 1) as pool:
+            some = [pool.submit(run, portion) for portion in portions[first : first + PORTIONS]]
             for done in as_completed(some):
-                counts, failures = done.result()
-                total.update(counts)
-                for seed, text in failures:
-                    click.echo(f"seed {seed}: {text}")
-                    failed.append(seed)
-        if first + PORTIONS < len(portions):
-            click.echo(f"so far: {_text(total)}")
-    return total, sorted(failed)
+                yield done.result()
 
 
 def _text(total: Counter[str]) -> str:

@@ -70,8 +70,8 @@ def simulate(plan: Plan | int, driver: type[Driver] = Driver) -> Verdict:
     The same plan gives the same history, event by event.
 
     Args:
-        plan: the plan, or the seed.
-        driver: what runs it.
+        plan: that, or a seed.
+        driver: what starts the nodes and has the faults befall them.
     """
     if isinstance(plan, int):
         plan = driver.draw(plan)

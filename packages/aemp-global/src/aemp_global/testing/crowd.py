@@ -1,4 +1,7 @@
-"""What the tests of aemp-global share: networks in a simulated world, and waiting for agreement."""
+"""A crowd: the nodes of a simulated network, each in a process of its own.
+
+Their processes and the network between them are those of `aemp_core.testing`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,15 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import aemp_core as mp
-import aemp_global as gl
+from aemp_core.node import Node
 from aemp_core.testing import Process, SimulatedNetwork, World
 
-__all__ = ["Crowd", "agree", "members", "within"]
+from ..groups import of
+
+__all__ = ["GLOBALS", "Crowd", "agree", "members", "within"]
+
+#: The globals of a crowd, unless it is told of others.
+GLOBALS = ("g1", "g2", "g3")
 
 
 async def within(seconds: float, condition: Callable[[], Any], what: str = "") -> float:
@@ -24,12 +31,12 @@ async def within(seconds: float, condition: Callable[[], Any], what: str = "") -
     return loop.time() - began
 
 
-def members(node: mp.Node, group: str = "all") -> list[str]:
+def members(node: Node, group: str = "all") -> list[str]:
     """The ports in a group, as a node has them, in an order of their own."""
-    return sorted(gl.of(node).grp_get(group))
+    return sorted(of(node).grp_get(group))
 
 
-def agree(nodes: Iterable[mp.Node], expected: Iterable[str], group: str = "all") -> bool:
+def agree(nodes: Iterable[Node], expected: Iterable[str], group: str = "all") -> bool:
     """Whether all nodes see exactly these ports in a group."""
     ports = sorted(expected)
     return all(members(node, group) == ports for node in nodes)
@@ -46,14 +53,14 @@ class Crowd:
     """
 
     def __init__(
-        self, world: World, globals: Iterable[str] = ("g1", "g2", "g3"), *, grouped: bool = True,
+        self, world: World, globals: Iterable[str] = GLOBALS, *, grouped: bool = True,
         **settings: Any,
     ) -> None:  # fmt: skip
         self.world = world
         self.grouped = grouped
         self.globals = tuple(globals)
         self.settings = {"heartbeat": 4, "monitor_timeout": 11, **settings}
-        self.nodes: dict[str, mp.Node] = {}
+        self.nodes: dict[str, Node] = {}
         self.ports: dict[str, str] = {}
         self.processes: dict[str, Process] = {}
 
@@ -76,15 +83,15 @@ class Crowd:
             **self.settings,
             **settings,
         }
-        node = mp.Node(name, entropy=process.entropy, wall_clock=process.wall_clock, **given)
+        node = Node(name, entropy=process.entropy, wall_clock=process.wall_clock, **given)
 
         async def begin() -> None:
             await node.start()
             self.nodes[name] = node
             if self.grouped:
                 port = self.ports[name] = node.port(lambda *message: None)
-                gl.of(node).grp_reg("all", port)
-                gl.of(node).grp_get("all")
+                of(node).grp_reg("all", port)
+                of(node).grp_get("all")
 
         self.processes[name] = process
         await process.call(begin)
@@ -103,11 +110,36 @@ class Crowd:
             del self.nodes[name]
             self.ports.pop(name, None)
 
+    async def leave(self, *names: str) -> None:
+        """Close nodes in order, so that they are gone, not lost."""
+        for name in names:
+            self.ports.pop(name, None)
+            await self.processes[name].call(self.nodes.pop(name).close)
+
+    async def another_port(self, name: str) -> None:
+        """End the port of a node that is in the group, and put another one there."""
+        node = self.nodes[name]
+
+        async def change() -> None:
+            node.kil(self.ports[name])
+            self.ports[name] = node.port(lambda *message: None)
+            of(node).grp_reg("all", self.ports[name])
+
+        await self.processes[name].call(change)
+
+    def linked(self) -> bool:
+        """Whether globals are linked pairwise, and every other node is at home with one."""
+        return all(
+            set(node.up_nodes()) >= set(self.globals) - {name}
+            if name in self.globals
+            else of(node).homing.at_home
+            for name, node in self.nodes.items()
+        )
+
     def agreed(self) -> bool:
         """Whether everybody alive sees everybody alive and nobody else."""
         return agree(self.nodes.values(), self.ports.values())
 
     async def close(self) -> None:
         """Close every node in order."""
-        for name, node in self.nodes.items():
-            await self.processes[name].call(node.close)
+        await self.leave(*self.nodes)
