@@ -9,9 +9,11 @@ import pytest
 import aemp_global as gl
 from aemp_core.testing import World
 from aemp_global.testing.crowd import GLOBALS, Crowd, within
-from aemp_global.testing.misfortunes import ORDINARY, suffer
+from aemp_global.testing.misfortunes import NOTICED, ORDINARY, PROMISED, suffer
 
 G, N = GLOBALS, ORDINARY
+#: Where a silent link has to be noticed first, by nodes with the heartbeat of a crowd.
+SILENT = PROMISED + NOTICED * 4
 
 
 async def crowd_of(world: World) -> Crowd:
@@ -22,33 +24,29 @@ async def crowd_of(world: World) -> Crowd:
     return crowd
 
 
-async def test_globals_that_were_cut_off_from_each_other_agree(aemp_world: World) -> None:
+@pytest.mark.parametrize("seconds", [20, 50, 300])
+async def test_globals_that_were_cut_off_from_each_other_agree(
+    aemp_world: World, seconds: float
+) -> None:
     """Ordinary nodes stay linked with their homes all the time."""
     crowd = await crowd_of(aemp_world)
-    for one in G:
-        for other in G:
-            if one < other:
-                crowd.network.partition(one, other)
-    await asyncio.sleep(20)
+    for place, each in enumerate(G):
+        crowd.network.partition(each, set(G[place + 1 :]))
+    await asyncio.sleep(seconds)
     assert not crowd.agreed()
     crowd.network.heal()
-    # Kernels send again what was held back after a while only.
-    await within(40, lambda: all(
-        set(crowd.nodes[one].up_nodes()) >= set(G) - {one} for one in G
-    ))  # fmt: skip
-    assert await within(5, crowd.agreed) <= 5
+    await within(PROMISED, lambda: crowd.linked() and crowd.agreed())
     await crowd.close()
 
 
-async def test_halves_of_a_network_agree_after_the_heal(aemp_world: World) -> None:
+@pytest.mark.parametrize("seconds", [30, 33, 200])
+async def test_halves_of_a_network_agree_after_the_heal(aemp_world: World, seconds: float) -> None:
     crowd = await crowd_of(aemp_world)
     crowd.network.partition({"g1", "n0", "n1"})
-    await asyncio.sleep(30)
+    await asyncio.sleep(seconds)
+    assert not crowd.agreed()
     crowd.network.heal()
-    await within(60, lambda: len(crowd.nodes["g1"].up_nodes()) > 1 and all(
-        set(crowd.nodes[one].up_nodes()) >= set(G) - {one} for one in G
-    ))  # fmt: skip
-    await within(5, crowd.agreed)
+    await within(PROMISED, lambda: crowd.linked() and crowd.agreed())
     await crowd.close()
 
 
@@ -57,7 +55,7 @@ async def test_a_node_that_flaps_is_seen_again_each_time(aemp_world: World) -> N
     for _ in range(10):
         crowd.network.reset("n0")
         await asyncio.sleep(aemp_world.random.choice((0.01, 0.5, 3)))
-    await within(5, crowd.agreed)
+    await within(PROMISED, crowd.agreed)
     await crowd.close()
 
 
@@ -67,10 +65,10 @@ async def test_a_node_that_comes_back_under_its_id_replaces_its_past(aemp_world:
         crowd.kill("n0", "g1")
         await asyncio.sleep(pause)
         await crowd.start("n0", "g1")
-        await within(8, crowd.agreed)
+        await within(PROMISED, crowd.agreed)
     crowd.power_off("n1", "g2")
     await crowd.start("n1", "g2")
-    await within(15, crowd.agreed)
+    await within(SILENT, crowd.agreed)
     await crowd.close()
 
 
@@ -78,17 +76,17 @@ async def test_the_dead_are_gone_everywhere(aemp_world: World) -> None:
     """An ordinary node; a global; a global and everybody who is attached to it."""
     crowd = await crowd_of(aemp_world)
     crowd.kill("n0")
-    await within(5, crowd.agreed)
+    await within(PROMISED, crowd.agreed)
     await crowd.start("n0")
-    await within(5, crowd.agreed)
+    await within(PROMISED, crowd.agreed)
     attached = [name for name in N if gl.of(crowd.nodes[name]).exchange.home == "g1"]
     assert attached
     crowd.kill("g1", *attached)
-    await within(5, crowd.agreed)
+    await within(PROMISED, crowd.agreed)
     await crowd.start("g1", *attached)
-    await within(5, crowd.agreed)
+    await within(PROMISED, crowd.agreed)
     crowd.power_off("g2")
-    await within(10, crowd.agreed)
+    await within(SILENT, crowd.agreed)
     await crowd.close()
 
 
@@ -97,7 +95,7 @@ async def test_all_globals_are_lost_and_come_back(aemp_world: World) -> None:
     crowd.kill(*G)
     await asyncio.sleep(30)
     await crowd.start(*G)
-    await within(12, crowd.agreed)
+    await within(PROMISED, crowd.agreed)
     await crowd.close()
 
 
@@ -109,7 +107,7 @@ async def test_a_global_dies_while_an_owner_is_moving(aemp_world: World) -> None
         crowd.kill(victim)
         await asyncio.sleep(0.3)
         await crowd.start(victim)
-        await within(10, crowd.agreed)
+        await within(PROMISED, crowd.agreed)
     await crowd.close()
 
 
