@@ -427,7 +427,12 @@ async def test_simultaneous_dials_over_several_addresses_make_one_link(
     await asyncio.sleep(60)
     assert sorted(events) == [("a", "b", True), ("b", "a", True)]
     assert network.dials >= 4
-    assert len(network.between(*processes)) == 1, "the others are closed"
+    # Seeds are dialled again now and then, which takes another connection for a moment.
+    counts = []
+    for _ in range(100):
+        await asyncio.sleep(0.1)
+        counts.append(len(network.between(*processes)))
+    assert min(counts) == 1 and counts.count(1) > 80, "the others are closed"
 
 
 async def test_crash_ends_a_node_as_kill_ends_a_process(aemp_world: World) -> None:
