@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aemp_core.cli.manual import Group
 from aemp_core.cli.text import to_json
 from aemp_core.config import config_path
 from aemp_core.errors import ConfigError, UsageError
@@ -81,12 +82,29 @@ def _passphrase(file: str | None, whose: str, *, new: bool) -> str | None:
     return str(text)
 
 
-@click.group("ca")
+@click.group(
+    "ca",
+    cls=Group,
+    examples=[
+        ("aemp ca init example", "Make the CA of the network 'example'."),
+        ("aemp ca issue alice", "Make the key and certificate of the node 'alice'."),
+    ],
+    see_also=["run"],
+)
 def command() -> None:
     """Make and look after the certificates of a network, for tls:// links."""
 
 
-@command.command()
+@command.command(
+    examples=[
+        ("aemp ca init example", "Make the CA beside the configuration file."),
+        (
+            "aemp ca init example --dir ca --passphrase-file - --ed25519",
+            "Make it in the directory 'ca', its key encrypted, with Ed25519 for all keys.",
+        ),
+    ],
+    see_also=["ca issue", "ca show"],
+)
 @directory
 @passphrase_file
 @days
@@ -99,11 +117,7 @@ def init(
     ed25519: bool,
     network: str,
 ) -> None:
-    """Make the CA of a network called NETWORK: its name is part of every certificate.
-
-    \b
-    aemp ca init example
-    """
+    """Make the CA of a network called NETWORK: its name is part of every certificate."""
     from .authority import CA, CA_DAYS
 
     ca = CA.init(
@@ -117,7 +131,16 @@ def init(
     click.echo(f"trust file for every node: {ca.trust}")
 
 
-@command.command()
+@command.command(
+    examples=[
+        ("aemp ca issue alice", "Make alice.pem, for the node 'alice'."),
+        (
+            "aemp ca issue 'worker/*' --pattern --days 30",
+            "Make worker-any.pem, for all nodes whose ID begins so.",
+        ),
+    ],
+    see_also=["ca init", "ca renew", "ca revoke"],
+)
 @directory
 @passphrase_file
 @key_passphrase_file
@@ -143,10 +166,6 @@ def issue(
 
     They are written to one file, for the setting 'cert', which only its owner may read, and a copy
     of the trust file, network.pem, is put beside it. An existing certificate is not overwritten.
-
-    \b
-    aemp ca issue alice
-    aemp ca issue 'worker/*' --pattern --days 30
     """
     from . import pem
     from .authority import DAYS
@@ -181,7 +200,10 @@ def issue(
     click.echo(f"{output.with_name('network.pem')}: the trust file, to be beside it")
 
 
-@command.command()
+@command.command(
+    examples=[("aemp ca renew alice.pem bob.pem", "Renew the certificates of two nodes.")],
+    see_also=["ca issue", "ca revoke"],
+)
 @directory
 @passphrase_file
 @key_passphrase_file
@@ -204,9 +226,6 @@ def renew(
 
     A running node picks them up within seconds. The former certificate stays good until it ends:
     revoke it if its key may have been seen.
-
-    \b
-    aemp ca renew alice.pem
     """
     from .authority import DAYS
     from .identity import moment
@@ -224,7 +243,13 @@ def renew(
         click.echo(f"{file}: {identity} until {moment(identity.ends)}")
 
 
-@command.command()
+@command.command(
+    examples=[
+        ("aemp ca revoke alice", "Revoke every certificate of the node 'alice'."),
+        ("aemp ca revoke 4d2f901c", "Revoke the one with this serial number."),
+    ],
+    see_also=["ca show", "ca renew"],
+)
 @directory
 @passphrase_file
 @click.argument("names", nargs=-1, required=True, metavar="NODEID|SERIAL...")
@@ -233,9 +258,6 @@ def revoke(directory: Path | None, passphrase_file: str | None, names: tuple[str
 
     The CA's network.pem says so from now on: copy it to every node. Those that run pick it up
     within seconds and end their links to the node.
-
-    \b
-    aemp ca revoke alice
     """
     ca = _ca(directory)
     revoked = ca.revoke(names, passphrase=_passphrase(passphrase_file, "the CA", new=False))
@@ -246,7 +268,14 @@ def revoke(directory: Path | None, passphrase_file: str | None, names: tuple[str
     click.echo(f"now copy {ca.trust} to every node")
 
 
-@command.command()
+@command.command(
+    examples=[
+        ("aemp ca rotate", "Make the next CA: copy network.pem to every node."),
+        ("aemp ca renew alice.pem", "Then for every node."),
+        ("aemp ca rotate --finish", "Last: copy network.pem to every node again."),
+    ],
+    see_also=["ca renew"],
+)
 @directory
 @passphrase_file
 @days
@@ -261,13 +290,7 @@ def rotate(
     finish: bool,
     force: bool,
 ) -> None:
-    """Make the next CA, which issues from now on, beside the one there is.
-
-    \b
-    aemp ca rotate              then copy network.pem to every node,
-    aemp ca renew alice.pem     for every node,
-    aemp ca rotate --finish     and copy network.pem to every node again.
-    """
+    """Make the next CA, which issues from now on, beside the one there is."""
     from .authority import CA_DAYS
 
     ca = _ca(directory)
@@ -283,7 +306,13 @@ def rotate(
     click.echo(f"now copy {ca.trust} to every node")
 
 
-@command.command()
+@command.command(
+    examples=[
+        ("aemp ca show", "Print a table."),
+        ("aemp ca show --dir ca --json", "Print JSON, of the CA in the directory 'ca'."),
+    ],
+    see_also=["ca issue", "ca revoke"],
+)
 @directory
 @as_json
 def show(directory: Path | None, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import click
 
 from ..errors import CallTimeout, PortKilled
 from ..reason import describe
+from .manual import Command
 from .options import Visit, as_json, visiting
 from .outcome import TIMED_OUT, Failed
 from .text import for_people, json_args, message_of, to_json
@@ -16,7 +17,22 @@ from .text import for_people, json_args, message_of, to_json
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        (
+            "aemp cal --seed tcp://10.0.0.1:4040 worker#4f.1 status",
+            "Ask a port for its status.",
+        ),
+        (
+            """aemp cal --json-args --timeout 60 worker#4f.1 '"add"' 1 2""",
+            "Send numbers, and wait longer for the sum.",
+        ),
+        ("aemp cal --profile seed seed time", "Ask the node 'seed' itself what time it has."),
+    ],
+    exit_codes={1: "the port died, or its node was lost, before it replied"},
+    see_also=["snd", "mon"],
+)
 @visiting
 @as_json
 @json_args
@@ -29,10 +45,6 @@ def command(
 
     The reply is printed on one line, with --json as a JSON list. A word that begins with a
     dash comes after "--". A node ID is the port ID of its node port, which answers "time".
-
-    \b
-    aemp cal --seed tcp://10.0.0.1:4040 worker#4f.1 status
-    aemp cal --json-args --timeout 60 worker#4f.1 '"add"' 1 2
     """
     reply = asyncio.run(_ask(visit, port, message_of(message, json_args)))
     click.echo(to_json(reply) if as_json else for_people(reply))

@@ -13,11 +13,15 @@ from typing import Any
 
 import click
 
+from .manual import Group
+from .outcome import MEANINGS
+
 __all__ = ["aemp"]
 
 #: Name -> what the list of subcommands says of it. The command is `cli.NAME.command`.
 BUILT_IN = {
     "cal": "Send a message to a port and print the reply.",
+    "help": "Read the manual of a command.",
     "demo": "Count words on a network of processes, one of which is killed.",
     "mon": "Wait for the end of a port or node and print why it ended.",
     "run": "Run a node until SIGTERM or Ctrl-C.",
@@ -26,7 +30,7 @@ BUILT_IN = {
 }
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group whose members are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -38,6 +42,7 @@ class Commands(click.Group):
         if name in BUILT_IN:
             module = importlib.import_module(f".{name}", __package__)
             command: click.Command = module.command
+            command.short_help = BUILT_IN[name]
             return command
         return self._of_plugins().get(name)
 
@@ -49,6 +54,12 @@ class Commands(click.Group):
                 rows.setdefault(name, command.get_short_help_str(limit=200))
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples and what exit codes mean."""
+        super().format_epilog(ctx, formatter)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in MEANINGS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -85,14 +96,12 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
         ctx.exit()
 
 
-_EPILOG = """\b
-Exit codes: 0 done, 1 it did not work out, 2 wrong use or configuration,
-3 timed out, 130 Ctrl-C, 143 SIGTERM."""
-
-
 @click.group(
     cls=Commands,
-    epilog=_EPILOG,
+    examples=[
+        ("aemp run seed", "Run the node that the profile 'seed' describes."),
+        ("aemp help run", "Read the manual of a command."),
+    ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option(

@@ -9,6 +9,7 @@ import click
 
 from ..ids import split_port
 from ..reason import describe
+from .manual import Command
 from .options import Visit, as_json, visiting, within
 from .outcome import DONE, FAILED
 from .text import printable, to_json
@@ -16,7 +17,22 @@ from .text import printable, to_json
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        (
+            "aemp mon --seed tcp://10.0.0.1:4040 worker#4f.1",
+            "Wait for the end of a port; with && another command follows a normal end.",
+        ),
+        ("aemp mon --for 60 --json worker", "Watch a node for a minute, and print JSON."),
+    ],
+    exit_codes={
+        0: "the port ended normally",
+        1: "it died, its node was lost, or it was never there",
+        3: "no link came about within --timeout, or no end within --for",
+    },
+    see_also=["cal", "snd"],
+)
 @visiting
 @click.option(
     "--for",
@@ -28,13 +44,7 @@ __all__ = ["command"]
 @as_json
 @click.argument("port_or_node")
 def command(visit: Visit, watch: float | None, as_json: bool, port_or_node: str) -> int:
-    """Wait until PORT_OR_NODE ends and print the reason.
-
-    Exit code 0: the port ended normally; 1: it died, its node was lost, or it was never there.
-
-    \b
-    aemp mon --seed tcp://10.0.0.1:4040 worker#4f.1 && echo finished
-    """
+    """Wait until PORT_OR_NODE ends and print the reason."""
     reason = asyncio.run(_watch(visit, watch, port_or_node))
     if as_json:
         click.echo(to_json({"port": port_or_node, "reason": reason}))

@@ -1,22 +1,14 @@
 """Outcomes: the exit codes of the ``aemp`` command, and the errors that stand for them.
 
-===== ==========================================================================
-code  meaning
-===== ==========================================================================
-0     done; for ``mon``: the port ended normally
-1     it did not work out: a port died, a node was lost, totals differ
-2     wrong use or wrong configuration; nothing was done
-3     something waited for did not happen within the timeout
-130   ended by Ctrl-C (``run`` ends with 0)
-143   ended by SIGTERM (``run`` ends with 0)
-===== ==========================================================================
+Signals end ``run`` in good order, with 0; for ``mon`` and others a command's manual says what is
+special about a code of it.
 """
 
 from __future__ import annotations
 
 from ..errors import AempError, CallTimeout, UsageError
 
-__all__ = ["Failed", "exit_code"]
+__all__ = ["MEANINGS", "Failed", "exit_code"]
 
 DONE = 0
 FAILED = 1
@@ -24,6 +16,16 @@ USAGE = 2
 TIMED_OUT = 3
 INTERRUPTED = 130
 TERMINATED = 143
+
+#: Exit code -> what it means.
+MEANINGS = {
+    DONE: "done",
+    FAILED: "it did not work out",
+    USAGE: "wrong use or configuration; nothing was done",
+    TIMED_OUT: "something waited for did not happen within the timeout",
+    INTERRUPTED: "ended by Ctrl-C",
+    TERMINATED: "ended by SIGTERM",
+}
 
 
 class Failed(AempError):

@@ -14,6 +14,7 @@ from ..config import load, parse_text
 from ..errors import AempError, UsageError
 from ..reason import describe, text_of
 from ..settings import Settings
+from .manual import Command
 from .options import as_json, read_secret_file, secret_file
 from .outcome import USAGE, Failed
 from .text import to_json
@@ -23,7 +24,22 @@ __all__ = ["command"]
 log = logging.getLogger("aemp_core.cli")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("aemp run seed", "Run the node that the profile 'seed' describes."),
+        (
+            "aemp run nodeid=worker/%u seeds=tcp://10.0.0.1:4040 expose=my_project.tasks",
+            "Run a worker that is described here and now.",
+        ),
+    ],
+    exit_codes={
+        0: "ended by SIGTERM or Ctrl-C, in good order",
+        1: "an address cannot be bound",
+        2: "wrong settings, or a service that cannot be loaded; the node did not start",
+    },
+    see_also=["secret new", "cal", "mon"],
+)
 @secret_file
 @as_json
 @click.argument("words", nargs=-1, metavar="[PROFILE] [KEY=VALUE]...")
@@ -33,10 +49,6 @@ def command(secret_file: str | None, as_json: bool, words: tuple[str, ...]) -> N
     Settings come from the words KEY=VALUE, AEMP_* variables, the PROFILE and the top level of
     the configuration file, the first found wins. Lists are separated by commas. Modules named
     by services and expose are also found in the current directory.
-
-    \b
-    aemp run seed
-    aemp run nodeid=worker/%u seeds=tcp://10.0.0.1:4040 expose=my_project.tasks
     """
     profile: str | None = None
     if words and "=" not in words[0]:

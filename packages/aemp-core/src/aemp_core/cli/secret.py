@@ -8,16 +8,27 @@ import click
 
 from ..errors import UsageError
 from ..secret import new_secret, write_secret
+from .manual import Group
 
 __all__ = ["command"]
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    examples=[("aemp secret new", "Print a new secret.")],
+    see_also=["run"],
+)
 def command() -> None:
     """Make the secret that the nodes of a network share."""
 
 
-@command.command()
+@command.command(
+    examples=[
+        ("aemp secret new --output network.secret", "Write a new secret to a file."),
+        ("aemp secret new", "Print one."),
+    ],
+    see_also=["run"],
+)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -29,9 +40,6 @@ def new(output: Path | None) -> None:
 
     Give it to every node: as AEMP_SECRET, as --secret-file, or as 'secret' in the configuration.
     An existing FILE is never overwritten.
-
-    \b
-    aemp secret new --output network.secret
     """
     if output is None:
         click.echo(new_secret())

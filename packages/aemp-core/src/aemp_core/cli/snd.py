@@ -10,6 +10,7 @@ import click
 from ..errors import PortKilled
 from ..ids import split_port
 from ..reason import NO_SUCH_PORT, TRANSPORT_ERROR, describe
+from .manual import Command
 from .options import Visit, as_json, visiting, within
 from .outcome import Failed
 from .text import json_args, message_of, to_json
@@ -17,7 +18,21 @@ from .text import json_args, message_of, to_json
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        (
+            "aemp snd --seed tcp://10.0.0.1:4040 worker#4f.1 resize picture.png",
+            "Send a message of two strings.",
+        ),
+        (
+            """aemp snd --json-args worker#4f.1 '"resize"' '{"width": 640}'""",
+            "Send a dictionary, to a network whose seeds are configured.",
+        ),
+    ],
+    exit_codes={1: "there is no such port, or its node was lost before it had read the message"},
+    see_also=["cal", "mon"],
+)
 @visiting
 @as_json
 @json_args
@@ -29,10 +44,6 @@ def command(
     """Send MESSAGE to PORT and end once its node has read it.
 
     A word that begins with a dash comes after "--". A node ID is the port ID of its node port.
-
-    \b
-    aemp snd --seed tcp://10.0.0.1:4040 worker#4f.1 resize picture.png
-    aemp snd --json-args worker#4f.1 '"resize"' '{"width": 640}'
     """
     asyncio.run(_send(visit, port, message_of(message, json_args)))
     if as_json:

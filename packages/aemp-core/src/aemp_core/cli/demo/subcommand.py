@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..manual import Command
 from ..options import as_json
 from ..outcome import DONE, FAILED, INTERRUPTED, TERMINATED, Failed
 from ..text import to_json
@@ -26,7 +27,17 @@ __all__ = ["command"]
 SECRET_BYTES = 32
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("aemp demo", "Count the words of Python's standard library."),
+        ("aemp demo --workers 8 --json texts", "Count those below 'texts', with more workers."),
+    ],
+    exit_codes={
+        0: "the totals equal a direct count of the same bytes",
+        1: "they do not, or something else did not work out",
+    },
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 1000),
@@ -59,8 +70,6 @@ def command(
     A word is what stands between white space. Files with NUL bytes or that are not UTF-8 are
     binary: they are skipped and reported, as are files that are unreadable, vanish, or change
     while they are counted. If no worker is left, as with --workers 1, another is started.
-
-    Exit code 0 only if the totals equal a direct count of the same bytes.
     """
     from .files import list_files
     from .tally import Tally
