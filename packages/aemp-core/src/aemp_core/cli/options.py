@@ -3,7 +3,6 @@ joins the network for the length of one command."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 import stat
@@ -133,6 +132,8 @@ def visiting(command: Command) -> Command:
 
 async def within(seconds: float, what: str, waiting: Coroutine[Any, Any, T]) -> T:
     """The result of `waiting`; after `seconds`, exit code 3 and a line that names `what`."""
+    import asyncio  # which commands that talk to nobody do without
+
     try:
         return await asyncio.wait_for(waiting, seconds)
     except (asyncio.TimeoutError, CallTimeout):
