@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -252,6 +253,32 @@ def _quantity(value: float, unit: str) -> str:
     return f"{value:,g} {unit}".strip() if isinstance(value, float) else f"{value:,} {unit}".strip()
 
 
+def settings() -> str:
+    """The settings that a configuration file may have, from where `Settings` explains them."""
+    from aemp_core.settings import FILE_KEYS, Settings, default
+
+    text = inspect.getdoc(Settings)
+    assert text is not None
+    told = dict(re.findall(r"^    (\w+): ((?:.*\n?)(?:        .*\n?)*)", text, re.MULTILINE))
+    return _rows(
+        "setting | default | what it is",
+        ([f"`{key}`", _toml(default(key)), _first_sentence(told[key])] for key in FILE_KEYS),
+    )
+
+
+def _first_sentence(text: str) -> str:
+    line = " ".join(text.split()).rstrip(".").replace("``", "`")
+    return line.replace("|", "\\|")
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(json.dumps, value))}]`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{json.dumps(value)}`"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
@@ -263,6 +290,7 @@ TABLES: dict[str, Callable[[], str]] = {
         limits,
         modules,
         requests,
+        settings,
         transitions,
     )
 }

@@ -4,7 +4,8 @@ Each page has a directory of its own for its blocks, in the order of the page:
 
 - a ``python`` block whose first line is a comment with a file name is written to that file;
 - any other ``python`` block is a complete program;
-- a ``toml`` block is a ``pyproject.toml``: from here on its entry points are installed;
+- a ``toml`` block is a ``pyproject.toml``: from here on its entry points are installed; or it is a
+  configuration, in which nothing may be wrong;
 - each line of a ``console`` block that begins with ``$`` is a command;
 - a ``text`` block directly after a program is its output; elsewhere it is a picture.
 """
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 import pytest
 
-from aemp_core import Settings
+from aemp_core.config_file import ConfigFile
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -59,7 +60,11 @@ class Room:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         paths = [str(directory), os.environ.get("PYTHONPATH", "")]
-        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        self._environment = {
+            **os.environ,
+            "HOME": str(directory),  # and so a configuration of its own
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        }
         self._programs = 0
 
     def write(self, name: str, text: str) -> None:
@@ -130,8 +135,8 @@ def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
         elif block.language == "toml":
             if "project" in tomllib.loads(block.text):
                 room.install(block.text)
-            else:  # a configuration: every key and value of it must be one
-                Settings.of(**tomllib.loads(block.text))
+            else:  # a configuration: nothing may be wrong with it
+                assert not ConfigFile.of(page, block.text).flaws(), where
         elif block.language == "console":
             for command in re.split(r"^(?=\$ )", block.text, flags=re.MULTILINE)[1:]:
                 line, _, expected = command.removeprefix("$ ").partition("\n")

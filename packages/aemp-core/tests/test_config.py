@@ -94,7 +94,8 @@ def test_an_unknown_profile_names_the_nearest_and_the_file(file: Path) -> None:
 def test_an_unknown_parent_names_who_wants_it(file: Path) -> None:
     file.write_text("[profile.worker]\nparent = 'bse'\n[profile.base]\n")
     assert refused("worker") == (
-        f"{file}: unknown profile 'bse': did you mean 'base'?, the parent of 'worker'"
+        f"{file}: [profile.worker]: unknown profile 'bse': did you mean 'base'? "
+        "(at line 2, column 1)"
     )
 
 
@@ -102,14 +103,20 @@ def test_a_circle_of_parents_is_an_error(file: Path) -> None:
     file.write_text(
         "[profile.a]\nparent = 'b'\n[profile.b]\nparent = 'c'\n[profile.c]\nparent = 'b'\n"
     )
-    assert refused("a") == f"{file}: profiles are each other's parents: b -> c -> b"
+    assert refused("a") == (
+        f"{file}: profiles are each other's parents: b -> c -> b (at line 4, column 1)"
+    )
 
 
 def test_an_unknown_key_names_the_nearest_and_the_place(file: Path) -> None:
     file.write_text("hartbeat = 5\n")
-    assert refused() == f"{file}: unknown setting 'hartbeat': did you mean 'heartbeat'?"
+    assert refused() == (
+        f"{file}: unknown setting 'hartbeat': did you mean 'heartbeat'? (at line 1, column 1)"
+    )
     file.write_text("[profile.a]\nbind = 'x'\n")
-    assert refused() == f"{file}: [profile.a]: unknown setting 'bind': did you mean 'binds'?"
+    assert refused() == (
+        f"{file}: [profile.a]: unknown setting 'bind': did you mean 'binds'? (at line 2, column 1)"
+    )
 
 
 def test_strict_is_for_programs_only(file: Path) -> None:
@@ -120,7 +127,9 @@ def test_strict_is_for_programs_only(file: Path) -> None:
 
 def test_a_wrong_value_names_the_place(file: Path) -> None:
     file.write_text("[profile.a]\nheartbeat = 0\n")
-    assert refused("a") == f"{file}: [profile.a]: heartbeat = 0: 1 to 3600 seconds are needed"
+    assert refused("a") == (
+        f"{file}: [profile.a]: heartbeat = 0: 1 to 3600 seconds are needed (at line 2, column 1)"
+    )
 
 
 @pytest.mark.parametrize(

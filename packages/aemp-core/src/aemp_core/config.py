@@ -18,22 +18,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .config_file import ConfigFile, Place, parse_toml
 from .errors import ConfigError
-from .settings import (
-    FILE_KEYS,
-    KEYS,
-    SECRETS,
-    Settings,
-    check_key,
-    checked,
-    default,
-    nearest,
-    unknown,
-)
+from .settings import FILE_KEYS, KEYS, Settings, check_key, checked, default, nearest
 
 __all__ = ["Settings", "config_dir", "config_path", "gather", "load", "parse_text"]
 
@@ -41,18 +32,27 @@ __all__ = ["Settings", "config_dir", "config_path", "gather", "load", "parse_tex
 def parse_text(key: str, text: str) -> Any:
     """The value of `key` that a variable or a word ``KEY=VALUE`` means.
 
-    Lists are separated by commas; numbers are as in TOML; services and rules may also be
-    written as a TOML list. Raises `ConfigError` for an unknown key or an unreadable value.
+    Lists are separated by commas; numbers are as in TOML. Rules and services with arguments are
+    written as in TOML, one of them or a list. Raises `ConfigError` for an unknown key or an
+    unreadable value.
     """
     check_key(key, FILE_KEYS)
     usual = default(key)
     if key in ("services", "rules") and (key == "rules" or text.lstrip().startswith("[")):
-        return checked(key, _parse_toml(f"value = {text}", f"{key} = {text}").get("value"))
+        value = parse_toml(f"value = {text}", f"{key} = {text}").get("value")
+        return checked(key, [value] if _is_one(value) else value)
     if isinstance(usual, tuple):
         return checked(key, [part.strip() for part in text.split(",") if part.strip()])
     if isinstance(usual, (int, float)):
         return checked(key, _parse_number(text))
     return checked(key, text)
+
+
+def _is_one(value: Any) -> bool:
+    """Whether a value is one rule, or one service with arguments, and not a list of them."""
+    if isinstance(value, list):
+        return bool(value) and isinstance(value[0], str) and ":" in value[0]
+    return isinstance(value, dict)
 
 
 def _parse_number(text: str) -> int | float | str:
@@ -85,94 +85,26 @@ def config_path() -> Path:
     return Path(named) if named else config_dir() / "config.toml"
 
 
-def _position(text: str) -> str:
-    """Where `text` ends, for people."""
-    return f"line {text.count(chr(10)) + 1}, column {len(text) - text.rfind(chr(10))}"
-
-
-def _parse_toml(text: str, origin: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = str(error).replace("at end of document", f"at {_position(text)}, the end")
-        raise ConfigError(f"{origin}: {message}") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The tables of the file, keys and profile names checked; empty if there is no file."""
-    try:
-        with open(path, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read()
-    except FileNotFoundError:
-        if os.environ.get("AEMP_CONFIG"):
-            raise ConfigError(f"{path}: there is no such file, but AEMP_CONFIG names it") from None
-        return {}
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8")
-        raise ConfigError(f"{path}: not UTF-8 (at {_position(before)})") from None
-    tables = _parse_toml(text.replace("\r\n", "\n"), str(path))
-    profiles = tables.get("profile", {})
-    if not isinstance(profiles, dict):
-        raise ConfigError(f"{path}: 'profile' is no setting: write a table [profile.NAME]")
-    for name, table in profiles.items():
-        if not isinstance(table, dict):
-            raise ConfigError(f"{path}: profile.{name} is no table: write [profile.{name}]")
-        _check_table(table, (*FILE_KEYS, "parent"), f"{path}: [profile.{name}]")
-    _check_table(tables, (*FILE_KEYS, "profile"), str(path))
-    holds_secret = any(key in table for table in (tables, *profiles.values()) for key in SECRETS)
-    if holds_secret and os.name == "posix" and mode & 0o077:
-        raise ConfigError(
-            f"{path}: holds a secret and others may read it: run 'chmod 600 {path}' "
-            "and, if anyone may have seen it, make a new one with 'aemp secret new'"
-        )
-    return tables
-
-
-def _check_table(table: Mapping[str, Any], known: Iterable[str], origin: str) -> None:
-    for key in table:
-        try:
-            check_key(key, known)
-        except ConfigError as error:
-            raise ConfigError(f"{origin}: {error}") from None
-
-
-def _chain(profiles: Mapping[str, Any], name: str, path: Path) -> list[str]:
-    """Profile `name`, its parent, and so on."""
-    chain: list[str] = []
-    while True:
-        if name not in profiles:
-            by = f", the parent of {chain[-1]!r}" if chain else ""
-            raise ConfigError(f"{path}: {unknown('profile', name, profiles)}{by}")
-        if name in chain:
-            circle = " -> ".join([*chain[chain.index(name) :], name])
-            raise ConfigError(f"{path}: profiles are each other's parents: {circle}")
-        chain.append(name)
-        parent = profiles[name].get("parent")
-        if parent is None:
-            return chain
-        if not isinstance(parent, str):
-            raise ConfigError(f"{path}: [profile.{name}]: parent = {parent!r}: no profile's name")
-        name = parent
-
-
 # -- all together ------------------------------------------------------------------------------
 
 
 class Sourced(NamedTuple):
-    """A value and where it came from, for people."""
+    """A value and where it came from, for people.
+
+    Attributes:
+        value: the value, checked.
+        origin: ``command line``, ``environment``, ``program``, or the file and the table in it.
+        place: where in the file.
+    """
 
     value: Any
     origin: str
+    place: Place | None = None
+
+
+def config_file() -> ConfigFile:
+    """The configuration file as it is now; see `ConfigFile.read`."""
+    return ConfigFile.read(config_path(), must_exist=bool(os.environ.get("AEMP_CONFIG")))
 
 
 def gather(
@@ -181,33 +113,37 @@ def gather(
     words: Mapping[str, Any] | None = None,
 ) -> dict[str, Sourced]:
     """Every setting that is given somewhere, checked, with its origin; arguments as for `load`."""
-    path = config_path()
-    tables = _read(path)
+    file = config_file()
+    file.refuse_if_useless()
     profile = profile or os.environ.get("AEMP_PROFILE") or None
 
-    layers: list[tuple[str, Mapping[str, Any]]] = [("command line", words or {})]
-    layers.append(("environment", _environment()))
-    profiles = tables.get("profile", {})
-    for name in _chain(profiles, profile, path) if profile is not None else ():
-        layers.append((f"{path}: [profile.{name}]", profiles[name]))
-    layers.append((str(path), tables))
-    layers.append(("program", defaults or {}))
+    layers: list[tuple[str, tuple[str, ...] | None, Mapping[str, Any]]] = [
+        ("command line", None, words or {}),
+        ("environment", None, environment()),
+    ]
+    for name in file.chain(profile) if profile is not None else ():
+        layers.append((f"{file.path}: [profile.{name}]", ("profile", name), file.table(name)))
+    layers.append((str(file.path), (), file.table(None)))
+    layers.append(("program", None, defaults or {}))
 
     found: dict[str, Sourced] = {}
-    for origin, layer in layers:
+    for origin, table, layer in layers:
         for key, value in layer.items():
-            if key in ("parent", "profile") and origin.startswith(str(path)):
-                continue
             try:
                 check_key(key, KEYS)
                 value = checked(key, value)
             except ConfigError as error:
-                raise ConfigError(f"{origin}: {error}") from None
-            found.setdefault(key, Sourced(value, origin))
+                place = None if table is None else file.place(*table, key)
+                at = f" (at {place})" if place else ""
+                raise ConfigError(f"{origin}: {error}{at}") from None
+            if key not in found:
+                place = None if table is None else file.place(*table, key)
+                found[key] = Sourced(value, origin, place)
     return found
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """The settings that ``AEMP_*`` variables give; `ConfigError` naming one that is wrong."""
     values: dict[str, Any] = {}
     for variable, text in sorted(os.environ.items()):
         if not variable.startswith("AEMP_") or variable in ("AEMP_CONFIG", "AEMP_PROFILE"):

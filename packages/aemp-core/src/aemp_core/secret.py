@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from .config import config_path
 from .errors import ConfigError
+from .whole_file import write_whole
 
 __all__ = ["FILE_NAME", "new_secret", "user_secret", "user_secret_path", "write_secret"]
 
@@ -88,19 +88,7 @@ def write_secret(path: Path, secret: str) -> None:
         FileExistsError: there is such a file, or a link of that name; it is left as it was.
         OSError: the file cannot be written; nothing is left behind.
     """
-    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC, 0o600)
-    try:
-        with open(handle, "w", encoding="ascii", newline="\n") as file:
-            file.write(secret + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if sys.platform == "win32":
-            os.rename(draft, path)  # fails there if `path` exists
-        else:
-            os.link(draft, path, follow_symlinks=False)  # fails if `path` exists, even as a link
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, f"{secret}\n".encode("ascii"), mode=0o600, replace=False)
 
 
 def _read(path: Path) -> bytes:

@@ -48,6 +48,17 @@ class Rule:
     deny: tuple[str, ...] = ()
     groups: tuple[str, ...] | None = None
 
+    def table(self) -> dict[str, Any]:
+        """The rule as it is written in a file."""
+        table: dict[str, Any] = {"node": self.node}
+        if self.allow:
+            table["allow"] = list(self.allow)
+        if self.deny:
+            table["deny"] = list(self.deny)
+        if self.groups is not None:
+            table["groups"] = list(self.groups)
+        return table
+
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
     """The text in `known` that looks most like `word`, None if none does."""
@@ -190,8 +201,7 @@ def _rules(value: Any) -> tuple[Rule, ...]:
 
 def _rule(item: Any) -> Rule:
     if isinstance(item, Rule):
-        given = {"node": item.node, "allow": item.allow, "deny": item.deny}
-        item = given if item.groups is None else {**given, "groups": item.groups}
+        item = item.table()
     if not isinstance(item, Mapping) or not isinstance(item.get("node"), str):
         raise ValueError(f"{item!r} is no rule: write {{node = 'ops/*', allow = ['eval']}}")
     for key in item:

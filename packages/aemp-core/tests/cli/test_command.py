@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
 import sys
@@ -10,24 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-
-def aemp(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run ``aemp`` with `words` and what it needs of the environment."""
-    return subprocess.run(
-        [sys.executable, "-m", "aemp_core", *words],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        env={**os.environ, **variables},
-    )
-
-
-def failed(result: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one line that `result` failed with."""
-    assert (result.returncode, result.stdout) == (code, "")
-    (line,) = result.stderr.splitlines()
-    return line
+from cli_kit import aemp, failed
 
 
 def test_help_lists_every_subcommand_and_the_exit_codes() -> None:

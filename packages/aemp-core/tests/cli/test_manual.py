@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import click
 import pytest
+from cli_kit import aemp as run
 
 from aemp_core.cli.commands import aemp
 from aemp_core.cli.manual import page
@@ -26,12 +25,6 @@ def every_command(ctx: click.Context) -> Iterator[click.Context]:
 
 COMMANDS = {ctx.command_path: ctx for ctx in every_command(click.Context(aemp, info_name="aemp"))}
 every = pytest.mark.parametrize("path", COMMANDS)
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "aemp_core", *words], capture_output=True, text=True, timeout=30
-    )
 
 
 def parse(words: list[str]) -> click.Context:

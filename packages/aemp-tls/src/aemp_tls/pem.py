@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from aemp_core.errors import ConfigError
+from aemp_core.whole_file import write_whole
 
 __all__ = [
     "Key",
@@ -161,21 +162,8 @@ def write(path: Path, data: bytes, *, private: bool, replace: bool) -> None:
     Raises:
         ConfigError: it cannot be written, or there is one already; nothing was changed.
     """
-    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
-        handle = os.open(draft, flags, 0o600 if private else 0o644)
-        try:
-            with open(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                os.replace(draft, path)
-            else:
-                os.link(draft, path, follow_symlinks=False)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(path, data, mode=0o600 if private else 0o644, replace=replace)
     except FileExistsError:
         raise ConfigError(f"{path}: there is such a file already: remove it first") from None
     except OSError as error:

@@ -21,9 +21,11 @@ __all__ = ["aemp"]
 #: Name -> what the list of subcommands says of it. The command is `cli.NAME.command`.
 BUILT_IN = {
     "cal": "Send a message to a port and print the reply.",
+    "config": "Show and change the configuration.",
     "help": "Read the manual of a command.",
     "demo": "Count words on a network of processes, one of which is killed.",
     "mon": "Wait for the end of a port or node and print why it ended.",
+    "profile": "List, make and delete profiles of the configuration.",
     "run": "Run a node until SIGTERM or Ctrl-C.",
     "secret": "Make the secret that the nodes of a network share.",
     "snd": "Send a message to a port.",

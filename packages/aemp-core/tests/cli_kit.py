@@ -1,0 +1,55 @@
+"""Running the ``aemp`` command to its end: as a process, or here, which takes no start."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from aemp_core.cli.entry import main
+
+Done = subprocess.CompletedProcess[str]
+
+
+def aemp(
+    *words: str, stdin: str = "", preexec: Callable[[], Any] | None = None, **variables: str
+) -> Done:
+    """Run ``aemp`` with `words`, and with variables in its environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "aemp_core", *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, **variables},
+        preexec_fn=preexec,
+    )
+
+
+def here(*words: str, stdin: str = "", **variables: str) -> Done:
+    """What `aemp` would give, without a process of its own."""
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, variables),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+    ):
+        try:
+            main(words)
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return Done(words, code, output.getvalue(), errors.getvalue())
+
+
+def failed(result: Done, code: int) -> str:
+    """The one line that `result` failed with."""
+    assert (result.returncode, result.stdout) == (code, "")
+    (line,) = result.stderr.splitlines()
+    return line
