@@ -2,7 +2,8 @@
 
 A plugin is a module (or object) named by an entry point of group ``aemp``, whose functions of
 these names are marked ``@aemp_core.hookimpl``. Hooks are asked once, when a node starts (for
-`aemp_commands`: when the ``aemp`` command starts); no hook is called per message.
+`aemp_commands`: when the ``aemp`` command starts; for `aemp_findings`: by ``aemp doctor``); no
+hook is called per message.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from .finding import Finding
     from .link import Transport
     from .node import Node
     from .wire.auth import AuthMethod
@@ -76,6 +78,15 @@ def aemp_addresses(node: Node) -> Any:
     """A function ``(node_id: str) -> Iterable[str]`` that names addresses of a node.
 
     Asked when a message waits for a node that has no link; later finds go to `Node.learn`.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_findings(node: Node) -> Iterable[Finding]:
+    """What is good to know of `node` when ``aemp doctor`` examines why it cannot join.
+
+    It was made for that alone: it has settings and transports, and neither listens nor dials.
     """
     raise NotImplementedError
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -32,10 +32,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from aemp_core.conversation import StreamNode
 from aemp_core.errors import ConfigError
+from aemp_core.finding import OK, WARNING, Finding
 
 from .credentials import Credentials, Files
 from .hangup import Hangup
-from .identity import Identity, moment
+from .identity import Identity, moment, name_of
 from .pem import Key
 from .trust import Trust
 
@@ -177,28 +178,43 @@ class Keeper:
 
     def _warn(self, now: float) -> None:
         """Warn of what ends soon, once a day of each."""
+        for fingerprint, text, remedy in self._endings(now):
+            if now >= self._warned.get(fingerprint, float("-inf")) + DAY:
+                self._warned[fingerprint] = now
+                log.warning("%s: %s", text, remedy)
+
+    def _endings(self, now: float) -> Iterator[tuple[bytes, str, str]]:
+        """The certificates that end soon, by fingerprint, and what to do about each."""
         files, identity = self.credentials.files, self.credentials.identity
-        if self._is_to_warn(identity.fingerprint, identity.begins, identity.ends, now):
-            log.warning(
-                "%s: the certificate of node %s ends on %s: run 'aemp ca renew %s'",
-                files.cert, self.node.id, moment(identity.ends), files.cert,
-            )  # fmt: skip
+        if _ends_soon(identity.begins, identity.ends, now):
+            yield (
+                identity.fingerprint,
+                f"{files.cert}: the certificate of node {self.node.id} ends on "
+                f"{moment(identity.ends)}",
+                f"run 'aemp ca renew {files.cert}'",
+            )
         for authority in self.credentials.trust.authorities:
             begins = authority.certificate.not_valid_before_utc.timestamp()
             ends = authority.certificate.not_valid_after_utc.timestamp()
-            if self._is_to_warn(authority.fingerprint, begins, ends, now):
-                log.warning(
-                    "%s: a CA certificate in it ends on %s: run 'aemp ca rotate'",
-                    files.trust, moment(ends),
-                )  # fmt: skip
+            if _ends_soon(begins, ends, now):
+                yield (
+                    authority.fingerprint,
+                    f"{files.trust}: a CA certificate in it ends on {moment(ends)}",
+                    "run 'aemp ca rotate'",
+                )
 
-    def _is_to_warn(self, fingerprint: bytes, begins: float, ends: float, now: float) -> bool:
-        if ends - now >= min(WARN_SECONDS, (ends - begins) / 3):
-            return False
-        if now < self._warned.get(fingerprint, float("-inf")) + DAY:
-            return False
-        self._warned[fingerprint] = now
-        return True
+    def findings(self) -> Iterator[Finding]:
+        """What ``aemp doctor`` tells of the credentials, which are good, or there were none."""
+        if self._credentials is None:
+            return
+        identity, trust = self._credentials.identity, self._credentials.trust
+        cas = ", ".join(name_of(each.certificate.subject) for each in trust.authorities)
+        yield Finding(
+            "certificate", OK,
+            f"{identity} until {moment(identity.ends)}; believed are those of {cas}",
+        )  # fmt: skip
+        for _, text, remedy in self._endings(self.now()):
+            yield Finding("certificate", WARNING, text, remedy)
 
     # -- a new certificate on a link that is there ---------------------------------------------
 
@@ -249,6 +265,10 @@ class Keeper:
         stream.announced = None
         stream.channel.peer = identity
         return True
+
+
+def _ends_soon(begins: float, ends: float, now: float) -> bool:
+    return ends - now < min(WARN_SECONDS, (ends - begins) / 3)
 
 
 def _text(signer: str, verifier: str, identity: Identity) -> bytes:

@@ -13,12 +13,19 @@ from aemp_core.hookspecs import hookimpl
 if TYPE_CHECKING:
     import click
 
+    from aemp_core.finding import Finding
     from aemp_core.link import Transport
     from aemp_core.node import Node
 
     from .keeper import Keeper
 
-__all__ = ["aemp_commands", "aemp_node_started", "aemp_requests", "aemp_transports"]
+__all__ = [
+    "aemp_commands",
+    "aemp_findings",
+    "aemp_node_started",
+    "aemp_requests",
+    "aemp_transports",
+]
 
 
 def _keeper(node: Node) -> Keeper:
@@ -51,6 +58,12 @@ def aemp_requests(node: Node) -> Mapping[str, Any]:
 def aemp_node_started(node: Node) -> None:
     """Look after the certificates as long as the node lives."""
     _keeper(node).start(node)
+
+
+@hookimpl
+def aemp_findings(node: Node) -> Iterable[Finding]:
+    """What the node's certificate is good for; a node with a bad one does not start."""
+    return _keeper(node).findings()
 
 
 @hookimpl

@@ -22,6 +22,7 @@ __all__ = ["aemp"]
 BUILT_IN = {
     "cal": "Send a message to a port and print the reply.",
     "config": "Show and change the configuration.",
+    "doctor": "Examine why a node cannot join, and say what to do.",
     "help": "Read the manual of a command.",
     "demo": "Count words on a network of processes, one of which is killed.",
     "mon": "Wait for the end of a port or node and print why it ended.",

@@ -42,7 +42,7 @@ values = click.argument("values", nargs=-1, required=True, metavar="VALUE...", t
         ("aemp config set seeds tcp://10.0.0.1:4040", "Give all profiles a seed."),
         ("aemp config check", "Find everything wrong with the file."),
     ],
-    see_also=["profile", "run"],
+    see_also=["profile", "run", "doctor"],
 )
 def command() -> None:
     """Show and change the configuration: a file of settings, with profiles.
@@ -124,7 +124,7 @@ def path() -> None:
         ("aemp config check --json", "Print it as JSON."),
     ],
     exit_codes={0: "nothing is wrong", 2: "something is"},
-    see_also=["config show"],
+    see_also=["config show", "doctor"],
 )
 @as_json
 def check(as_json: bool) -> int:
