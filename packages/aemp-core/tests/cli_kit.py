@@ -33,7 +33,7 @@ def aemp(
 
 def here(*words: str, stdin: str = "", **variables: str) -> Done:
     """What `aemp` would give, without a process of its own."""
-    output, errors = io.StringIO(), io.StringIO()
+    output, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     with (
         mock.patch.dict(os.environ, variables),
         mock.patch.object(sys, "stdin", io.StringIO(stdin)),
@@ -45,7 +45,11 @@ def here(*words: str, stdin: str = "", **variables: str) -> Done:
         except SystemExit as end:
             code = end.code
     assert isinstance(code, int)
-    return Done(words, code, output.getvalue(), errors.getvalue())
+    texts = []
+    for stream in (output, errors):
+        stream.flush()
+        texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+    return Done(words, code, *texts)
 
 
 def failed(result: Done, code: int) -> str:

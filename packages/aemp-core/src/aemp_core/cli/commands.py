@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .manual import Group
 from .outcome import MEANINGS
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 __all__ = ["aemp"]
 
 #: Name -> what the list of subcommands says of it. The command is `cli.NAME.command`.
 BUILT_IN = {
     "cal": "Send a message to a port and print the reply.",
+    "completion": "Have a shell complete commands, profiles and settings.",
     "config": "Show and change the configuration.",
     "doctor": "Examine why a node cannot join, and say what to do.",
     "help": "Read the manual of a command.",
@@ -51,12 +55,24 @@ class Commands(Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of subcommands from the table, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(self._rows())
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """What a word may become, from the table, without importing subcommands."""
+        from click.shell_completion import CompletionItem
+
+        rows = [row for row in self._rows() if row[0].startswith(incomplete)]
+        items = [CompletionItem(name, help=text) for name, text in rows]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """The subcommands, and what the list of them says of each."""
         rows = dict(BUILT_IN)
         for name, command in self._of_plugins().items():
             if not command.hidden:
                 rows.setdefault(name, command.get_short_help_str(limit=200))
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(rows.items()))
+        return sorted(rows.items())
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples and what exit codes mean."""
@@ -69,7 +85,8 @@ class Commands(Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does it, but a wrong name is told its nearest."""
         name = args[0]
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
+        known = ctx.resilient_parsing or name.startswith("-")
+        if not known and self.get_command(ctx, name) is None:
             from ..settings import unknown
 
             ctx.fail(unknown("command", name, self.list_commands(ctx)))

@@ -26,6 +26,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     from .commands import aemp
     from .outcome import exit_code
 
+    if "_AEMP_COMPLETE" in os.environ:  # a shell asks what could be typed
+        from .shells import register
+
+        register()
+
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A character the terminal cannot show is no reason to stop.
         sys.stdout.reconfigure(errors="backslashreplace")

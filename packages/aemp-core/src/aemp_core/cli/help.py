@@ -6,6 +6,7 @@ import click
 
 from ..settings import unknown
 from .manual import Command, page
+from .words import COMMAND
 
 __all__ = ["command"]
 
@@ -18,7 +19,7 @@ __all__ = ["command"]
         ("aemp help", "Read that of the whole command."),
     ],
 )
-@click.argument("words", nargs=-1, metavar="[COMMAND]...")
+@click.argument("words", nargs=-1, metavar="[COMMAND]...", type=COMMAND)
 @click.pass_context
 def command(ctx: click.Context, words: tuple[str, ...]) -> None:
     """Read the manual of a command: what it does, its options, examples and exit codes.

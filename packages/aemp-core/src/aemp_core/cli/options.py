@@ -14,6 +14,7 @@ import click
 
 from ..errors import CallTimeout, ConfigError
 from .outcome import TIMED_OUT, Failed
+from .words import PROFILE
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -119,7 +120,12 @@ def visiting(command: Command) -> Command:
             metavar="ADDRESS",
             help="Join at this address, for example tcp://host:4040; may be repeated.",
         ),
-        click.option("--profile", metavar="NAME", help="Use the secret and seeds of this profile."),
+        click.option(
+            "--profile",
+            metavar="NAME",
+            type=PROFILE,
+            help="Use the secret and seeds of this profile.",
+        ),
     ):
         decorated = option(decorated)
     # click keeps options in a list on the function; those already there are the command's own.

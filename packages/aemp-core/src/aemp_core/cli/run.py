@@ -18,6 +18,7 @@ from .manual import Command
 from .options import as_json, read_secret_file, secret_file
 from .outcome import USAGE, Failed
 from .text import to_json
+from .words import WORD
 
 __all__ = ["command"]
 
@@ -42,7 +43,7 @@ log = logging.getLogger("aemp_core.cli")
 )
 @secret_file
 @as_json
-@click.argument("words", nargs=-1, metavar="[PROFILE] [KEY=VALUE]...")
+@click.argument("words", nargs=-1, metavar="[PROFILE] [KEY=VALUE]...", type=WORD)
 def command(secret_file: str | None, as_json: bool, words: tuple[str, ...]) -> None:
     """Run a node until SIGTERM or Ctrl-C, and print its ID and addresses once it is up.
 

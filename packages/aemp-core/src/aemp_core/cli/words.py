@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 else:
     _Type = click.ParamType
 
-__all__ = ["KEY", "LIST_KEY", "PROFILE", "VALUE", "WORD", "is_list"]
+__all__ = ["COMMAND", "KEY", "LIST_KEY", "PROFILE", "VALUE", "WORD", "is_list"]
 
 #: The settings that are one of several words.
 CHOICES = {
@@ -99,6 +99,28 @@ class Value(_Type):
         return _values(ctx.params.get("key") or "", "", incomplete)
 
 
+class CommandName(_Type):
+    """The name of a subcommand, behind those of the groups that it is in."""
+
+    name = "command"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The subcommands there."""
+        found = ctx.find_root()
+        for word in ctx.params.get(param.name or "") or ():
+            group = found.command
+            member = group.get_command(found, word) if isinstance(group, click.Group) else None
+            if member is None:
+                return []
+            found = click.Context(member, parent=found, info_name=word)
+        group = found.command
+        if not isinstance(group, click.Group) or incomplete.startswith("-"):
+            return []
+        return group.shell_complete(found, incomplete)
+
+
 class Word(_Type):
     """A word of ``aemp run``: a profile if it is the first one, or ``KEY=VALUE``."""
 
@@ -125,7 +147,7 @@ class Word(_Type):
 def _values(key: str, prefix: str, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    if key in ("cert", "cert_key", "cert_trust") and not prefix:
+    if key in ("cert", "cert_key", "cert_trust"):
         return [CompletionItem(incomplete, type="file")]
     words = CHOICES.get(key, ())
     if key in FILE_KEYS and is_list(key):
@@ -137,6 +159,7 @@ def _values(key: str, prefix: str, incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(prefix + item.value) for item in _items(words, incomplete)]
 
 
+COMMAND = CommandName()
 PROFILE = Profile()
 KEY = Key()
 LIST_KEY = Key(lists=True)
