@@ -142,10 +142,13 @@ async def test_a_secret_that_others_may_read(config: Path) -> None:
     assert f"chmod 600 {path}" in named(found, "secret").text
 
 
-async def test_what_would_be_made_at_the_first_start_is_not_made(config: Path) -> None:
-    examination = Examination(None, {"seeds": ["tcp://192.0.2.1:1"]}, 0.01)
+async def test_without_a_secret_this_machine_alone_is_reached(config: Path) -> None:
+    examination = Examination(None, {"binds": ["tcp://*:0"]}, 5)
     found = [each async for each in examination.findings()]
-    assert "will be made" in named(found, "secret").text
+    assert "for this machine alone" in named(found, "secret").text
+    assert config.with_name("secret").stat().st_mode & 0o077 == 0
+    assert not examination.joins
+    assert "no secret is configured" in named(found, "bind tcp://*:0").text
 
 
 async def test_modules_that_are_not_there() -> None:

@@ -1,8 +1,9 @@
 """An examination: everything that has to be right for a node to start and to join, looked at in the
 order in which the node would meet it.
 
-Nothing is changed, and the node that is examined is not disturbed: what is bound is released at
-once, and seeds are visited by another node ID, unless the certificate grants none but its own.
+Nothing is changed, except that the secret of the user is made if it was missing. A node that runs
+is not disturbed: what is bound is released at once, and seeds are visited by another node ID,
+unless the certificate grants none but its own.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ class Examination:
             return Finding(about, PROBLEM, text)
         own.update(listener.addresses)
         await listener.close()
-        return Finding(about, OK, f"free, others would reach {', '.join(listener.addresses)}")
+        return Finding(about, OK, f"free, to be reached at {', '.join(listener.addresses)}")
 
     async def _who(self, visitor: Node, address: str) -> str | None:
         """The node ID that whoever listens at an address greets by."""
@@ -231,9 +232,6 @@ def _secret(settings: Settings) -> Iterator[Finding]:
         yield Finding("secret", OK, "none, certificates are enough")
         return
     path = user_secret_path()
-    if not path.exists() and not path.is_symlink():
-        yield Finding("secret", OK, f"none: one for this machine alone will be made in {path}")
-        return
     try:
         user_secret(path)
     except ConfigError as error:
