@@ -9,7 +9,6 @@ listeners go. Every wait in it is bounded.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import itertools
 import logging
 import os
@@ -19,11 +18,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
-from inspect import isawaitable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from . import context, refusals
+from . import context, loading, refusals
 from . import reason as reasons
 from .dial import Dialler
 from .errors import NOT_HERE, AddressError, ConfigError, NodeClosed, UsageError, WrongThread
@@ -157,9 +155,10 @@ class Life(Jobs):
         node = self.open()
         try:
             for module in self.settings.expose:
-                self._import("expose", module)
-            for service in self.settings.services:
-                await self._load_service(service)
+                loading.load_exposed(module)
+            with context.node_is_current(node):
+                for service in self.settings.services:
+                    await loading.load_service(service)
             for address in self.settings.binds:
                 listener = await self.transport(address).listen(address, self.rendezvous.accept)
                 self._listeners.append(listener)
@@ -195,28 +194,6 @@ class Life(Jobs):
         self.features.extend(_flat(hook.aemp_features(node=node)))
         self.authorise_hooks = hook.aemp_authorise(node=node)
         self.address_hooks = hook.aemp_addresses(node=node)
-
-    def _import(self, key: str, name: str) -> Any:
-        """The module, or the function ``module:function``, that a setting names."""
-        module, _, function = name.partition(":")
-        try:
-            target: Any = importlib.import_module(module)
-            for part in function.split(".") if function else ():
-                target = getattr(target, part)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"{key}: {name} cannot be loaded: {error}") from error
-        return target
-
-    async def _load_service(self, service: Any) -> None:
-        if isinstance(service, str):
-            self._import("services", service)
-            return
-        name, *arguments = service
-        function = self._import("services", name)
-        with context.node_is_current(self):  # type: ignore[arg-type]
-            result = function(*arguments)
-            if isawaitable(result):
-                await result
 
     async def __aenter__(self) -> Node:
         return await self.start()
