@@ -382,3 +382,22 @@ def test_a_supervisor_mends_again_and_again_with_eager_tasks():
                 await settle(10)
 
     loop.run(main())
+
+
+# -- leaving the network ---------------------------------------------------------------------------
+
+
+@virtual_clock
+async def test_who_watches_a_node_learns_that_it_left():
+    """Its links did not break: nothing of what it sent is missing."""
+    async with nodes("alice", "bob") as (alice, bob):
+        reasons = []
+        got = []
+        port = bob.port(lambda *message: got.append(message))
+        bob.mon("alice", reasons.append)
+        await bob.cal("alice", "time")
+        alice.snd(port, "last words")
+        await alice.close()
+        await settle(10)
+        assert (reasons, got) == ([("closed", "alice")], [("last words",)])
+        assert not bob.node_is_up("alice")
