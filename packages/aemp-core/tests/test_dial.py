@@ -91,6 +91,28 @@ async def test_a_peer_that_was_given_up_is_known_no_more():
 
 
 @virtual_clock
+async def test_other_seeds_are_dialled_instead_and_links_stay():
+    network = Network.here()
+    async with (
+        nodes("a", connected=False, seeds=["memory://b", "memory://c"]) as (a,),
+        nodes("b", "c", "d", connected=False),
+    ):
+        await settle(3)
+        assert set(a.up_nodes()) == {"b", "c"}
+        with pytest.raises(mp.AddressError, match="carrier"):
+            a.dialler.reseed(["memory://d", "carrier://pigeon"])
+        await settle(3)
+        assert set(a.up_nodes()) == {"b", "c"}
+        a.dialler.reseed(["memory://c", "memory://d"])
+        await settle(3)
+        assert set(a.up_nodes()) == {"b", "c", "d"}
+        network.reset("a", "b")
+        network.reset("a", "c")
+        await settle(60)
+        assert set(a.up_nodes()) == {"c", "d"}
+
+
+@virtual_clock
 async def test_a_seed_that_rests_is_not_dialled_until_it_is_wanted_again():
     network = Network.here()
     async with nodes("a", connected=False, seeds=["memory://b"]) as (a,):

@@ -19,6 +19,7 @@ from tls_kit import SECONDS, Office
 
 import aemp_core as mp
 from aemp_core.errors import TransportError
+from aemp_core.plugins import plugin_manager
 from aemp_tls.keeper import LOOK_SECONDS, Keeper
 from aemp_tls.trust import Authority
 
@@ -438,6 +439,19 @@ async def test_a_signal_has_all_nodes_look_at_once(
             await until(lambda: former[0] != own(alice) and former[1] != own(bob))
         assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+async def test_a_node_that_is_told_to_reload_looks_at_once(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `aemp run` does it, which handles the signal itself."""
+    monkeypatch.setattr("aemp_tls.keeper.LOOK_SECONDS", 3_600.0)
+    async with office.node("alice") as alice, mp.Node("bob") as bob:
+        former = own(alice)
+        office.cert("alice")
+        for node in (alice, bob):  # bob has no certificate, and nothing to look at
+            plugin_manager().hook.aemp_reload(node=node)
+        await until(lambda: former != own(alice))
 
 
 async def test_a_program_that_handles_the_signal_keeps_it(office: Office) -> None:

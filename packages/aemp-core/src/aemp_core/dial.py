@@ -59,6 +59,7 @@ class Seed:
         self.claimed: str | None = None
         self.failure = ""
         self.hurry = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
 
 
 class Dialler:
@@ -79,7 +80,27 @@ class Dialler:
             # What can never be dialled is an error now, not a line in the log for ever.
             self._node.transport(seed.address).check(seed.address)
         for seed in self._seeds:
-            self._node.own_task(None, self._keep(seed))
+            seed.task = self._node.own_task(None, self._keep(seed))
+
+    def reseed(self, addresses: Iterable[str]) -> None:
+        """Dial these seeds from now on and no others; links that are there stay.
+
+        Raises `AddressError` or `ConfigError` for one that can never be dialled, and changes
+        nothing then.
+        """
+        addresses = list(addresses)
+        for address in addresses:
+            self._node.transport(address).check(address)
+        former = {seed.address: seed for seed in self._seeds}
+        self._seeds = [
+            former.pop(address) if address in former else Seed(address) for address in addresses
+        ]
+        for seed in former.values():
+            if seed.task is not None:
+                seed.task.cancel()
+        for seed in self._seeds:
+            if seed.task is None:
+                seed.task = self._node.own_task(None, self._keep(seed))
 
     # -- peers -------------------------------------------------------------------------------
 

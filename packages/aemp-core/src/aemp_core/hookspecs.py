@@ -2,7 +2,8 @@
 
 A plugin is a module (or object) named by an entry point of group ``aemp``, whose functions of
 these names are marked ``@aemp_core.hookimpl``. Hooks are asked once, when a node starts (for
-`aemp_commands`: when the ``aemp`` command starts; for `aemp_findings`: by ``aemp doctor``); no
+`aemp_commands`: when the ``aemp`` command starts; for `aemp_findings`: by ``aemp doctor``; for
+`aemp_reload`: when a node is told to); no
 hook is called per message.
 """
 
@@ -100,4 +101,13 @@ def aemp_commands() -> Iterable[click.Command]:
 @hookspec
 def aemp_node_started(node: Node) -> None:
     """`node` listens and dials now; begin what belongs to its life."""
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_reload(node: Node) -> None:
+    """`node` was told to reload its configuration: look at your files again.
+
+    Called after the settings were changed, by ``aemp run`` on SIGHUP.
+    """
     raise NotImplementedError

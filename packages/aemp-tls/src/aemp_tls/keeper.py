@@ -115,6 +115,11 @@ class Keeper:
         node.every(LOOK_SECONDS, self.look)
         Hangup(node, self.look)
 
+    def reload(self) -> None:
+        """`look`, if there is anything to look after."""
+        if self._credentials is not None:
+            self.look()
+
     def look(self) -> None:
         """Use what is in the files now, if it changed; end links that are not good any more."""
         assert self._credentials is not None

@@ -23,6 +23,7 @@ __all__ = [
     "aemp_commands",
     "aemp_findings",
     "aemp_node_started",
+    "aemp_reload",
     "aemp_requests",
     "aemp_transports",
 ]
@@ -64,6 +65,12 @@ def aemp_node_started(node: Node) -> None:
 def aemp_findings(node: Node) -> Iterable[Finding]:
     """What the node's certificate is good for; a node with a bad one does not start."""
     return _keeper(node).findings()
+
+
+@hookimpl
+def aemp_reload(node: Node) -> None:
+    """Look at the files of certificates at once."""
+    _keeper(node).reload()
 
 
 @hookimpl
