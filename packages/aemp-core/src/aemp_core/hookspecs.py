@@ -3,8 +3,7 @@
 A plugin is a module (or object) named by an entry point of group ``aemp``, whose functions of
 these names are marked ``@aemp_core.hookimpl``. Hooks are asked once, when a node starts (for
 `aemp_commands`: when the ``aemp`` command starts; for `aemp_findings`: by ``aemp doctor``; for
-`aemp_reload`: when a node is told to); no
-hook is called per message.
+`aemp_reload`: when a node is told to); no hook is called per message.
 """
 
 from __future__ import annotations
