@@ -2,8 +2,8 @@
 
 A plugin is a module (or object) named by an entry point of group ``aemp``, whose functions of
 these names are marked ``@aemp_core.hookimpl``. Hooks are asked once, when a node starts (for
-`aemp_commands`: when the ``aemp`` command starts; for `aemp_findings`: by ``aemp doctor``; for
-`aemp_reload`: when a node is told to); no hook is called per message.
+`aemp_commands`: when the ``aemp`` command starts; for `aemp_findings`, `aemp_joined` and
+`aemp_reload`: when an operator asks); no hook is called per message.
 """
 
 from __future__ import annotations
@@ -100,6 +100,16 @@ def aemp_commands() -> Iterable[click.Command]:
 @hookspec
 def aemp_node_started(node: Node) -> None:
     """`node` listens and dials now; begin what belongs to its life."""
+    raise NotImplementedError
+
+
+@hookspec
+def aemp_joined(node: Node) -> str | None:
+    """Why `node` is not part of its network yet, as a text; an empty text: it is.
+
+    Asked by the health endpoint of ``aemp run``. Where no plugin answers, a node with seeds is
+    part of its network while it has a link to one of them.
+    """
     raise NotImplementedError
 
 

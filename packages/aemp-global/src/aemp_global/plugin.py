@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "aemp_addresses",
     "aemp_features",
+    "aemp_joined",
     "aemp_node_started",
     "aemp_requests",
     "aemp_transports",
@@ -54,6 +55,14 @@ def aemp_addresses(node: Node) -> Callable[[str], Iterable[str]]:
     from .groups import of
 
     return of(node).addresses
+
+
+@hookimpl
+def aemp_joined(node: Node) -> str:
+    """A node is part of its network while it is global, or a global has accepted it."""
+    from .groups import of
+
+    return of(node).unsettled()
 
 
 @hookimpl

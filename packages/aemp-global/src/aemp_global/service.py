@@ -145,6 +145,12 @@ class Service:
         nobody = not (self.exchange.home or self.homing.known or self.exchange.neighbours)
         return self.exchange.is_global or (nobody and not self.node.settings.seeds)
 
+    def unsettled(self) -> str:
+        """Why this node is not part of its network yet; empty: it is."""
+        if self.alone or self.homing.at_home:
+            return ""
+        return "no global node has accepted this one yet"
+
     # -- time, and the loop ------------------------------------------------------------------
 
     def later(self, seconds: float, callback: Callable[[], None]) -> Any:
