@@ -194,6 +194,32 @@ LIMITS = [
 ]
 
 
+LIVE = {
+    "log_level": "at once",
+    "rules": "for every request from now on",
+    "seeds": "at once",
+    "monitor_timeout": "for what is dialled from now on",
+    "connect_interval": "for the next pause",
+    "send_limit": "at once",
+    "mailbox_limit": "for ports made from now on",
+    "spawn_limit": "for ports spawned from now on",
+    "cert": "at once, in a node that has a certificate",
+    "cert_key": "likewise",
+    "cert_trust": "likewise",
+    "cert_passphrase": "likewise",
+}
+
+
+def live() -> str:
+    """The settings that are changed while a node is up."""
+    from aemp_core.cli.run.reload import CERTIFICATE
+    from aemp_core.cli.run.reload import LIVE as NAMES
+
+    return _rows(
+        "setting | is changed", ([f"`{name}`", LIVE[name]] for name in NAMES + CERTIFICATE)
+    )
+
+
 GLOBAL_LIMITS = [
     (
         "entries.OWNER_ENTRIES",
@@ -288,6 +314,7 @@ TABLES: dict[str, Callable[[], str]] = {
         global_modules,
         greeting,
         limits,
+        live,
         modules,
         requests,
         settings,

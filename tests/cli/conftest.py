@@ -14,6 +14,7 @@ import pytest
 
 AEMP = [sys.executable, "-m", "aemp_core"]
 SECONDS = 40
+SECRET = "a secret of the tests only"
 
 
 @dataclass
@@ -42,8 +43,7 @@ class Network:
 
 @pytest.fixture
 def network(tmp_path: Path) -> Network:
-    secret = "a secret of the tests only"
-    return Network(tmp_path, {**os.environ, "AEMP_SECRET": secret, "AEMP_LOG_LEVEL": "ERROR"})
+    return Network(tmp_path, {**os.environ, "AEMP_SECRET": SECRET, "AEMP_LOG_LEVEL": "ERROR"})
 
 
 @pytest.fixture

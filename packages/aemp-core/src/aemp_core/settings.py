@@ -249,6 +249,14 @@ def _passphrase(value: Any) -> str | None:
     return value
 
 
+def _health(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not (value.startswith("/") or _HOST_PORT.match(value)):
+        raise ValueError("HOST:PORT is needed, or the /PATH of a unix socket")
+    return value
+
+
 def _level(value: Any) -> str:
     if not isinstance(value, str) or value.upper() not in LOG_LEVELS:
         raise ValueError(f"use one of {', '.join(LOG_LEVELS)}")
@@ -302,6 +310,10 @@ class Settings:
         strict: local messages are copied through the codec, so that what works locally works
             remotely; set by programs only.
         log_level: the least severity logged by the ``aemp`` command.
+        workers: how many nodes ``aemp run`` runs, each in a process of its own; 0: one node, in
+            its own process.
+        health: where ``aemp run`` answers questions about health over HTTP: ``HOST:PORT``, or
+            the path of a unix socket; None: nowhere.
     """
 
     nodeid: str = _setting("anon/", _node_id)
@@ -331,6 +343,8 @@ class Settings:
     role: str = _setting("auto", _one_of(ROLES))
     strict: bool = _setting(False, _flag, file=False)
     log_level: str = _setting("WARNING", _level)
+    workers: int = _setting(0, _integer(0, 1_000, "nodes"))
+    health: str | None = _setting(None, _health)
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -1,0 +1,164 @@
+"""``aemp run`` as a process: signals, leaving in good order, the event loop, services."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import aemp_core as mp
+
+from .conftest import SECRET, Network, end, read_line
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+SERVICE = """
+import asyncio
+import time
+import aemp_core as mp
+
+async def start():
+    port = mp.port()
+
+    @mp.on(port, "loop")
+    @mp.replies
+    def loop():
+        return type(asyncio.get_running_loop()).__module__.split(".")[0]
+
+    print("port", port, flush=True)
+
+def stall():
+    def stuck():
+        print("stalled", flush=True)
+        while True:
+            time.sleep(1)
+
+    mp.after(0.01, stuck)
+
+def close():
+    node = mp.current_node()
+    node.after(0.01, lambda: asyncio.ensure_future(node.close()))
+"""
+
+
+@pytest.fixture
+def service(network: Network) -> str:
+    """The word that has a node run the service, which prints its port."""
+    (network.path / "runservice.py").write_text(SERVICE)
+    return "services=[['runservice:start']]"
+
+
+def seed_words(service: str) -> tuple[str, ...]:
+    return ("nodeid=seed", "binds=tcp://127.0.0.1:0", service)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop", "auto"])
+def test_the_loop_is_the_one_that_was_asked_for(
+    network: Network, start: Start, service: str, loop: str
+) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    process = start("run", "--loop", loop, *seed_words(service))
+    port, address = read_line(process, "port "), read_line(process, "address ")
+    result = network.aemp("cal", "--seed", address, port, "loop")
+    best = "uvloop" if importlib.util.find_spec("uvloop") else "asyncio"
+    assert result.stdout == (best if loop == "auto" else loop) + "\n"
+    assert end(process, signal.SIGTERM) == (0, "", "")
+
+
+async def test_peers_are_told_that_a_node_leaves(start: Start, service: str) -> None:
+    """And not that its connection broke."""
+    process = start("run", *seed_words(service))
+    port, address = read_line(process, "port "), read_line(process, "address ")
+    async with mp.Node("peer", seeds=[address], secret=SECRET) as node:
+        reasons = [asyncio.ensure_future(node.killed(target)) for target in ("seed", port)]
+        await asyncio.sleep(0)
+        await node.cal("seed", "time", timeout=40)  # it watches now
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.gather(*reasons) == [("closed", "seed"), ("closed", "seed")]
+        assert "seed" not in node.up_nodes()
+    assert process.wait(timeout=40) == 0
+
+
+@pytest.mark.parametrize(("number", "loop"), [(signal.SIGTERM, "auto"), (signal.SIGINT, "asyncio")])
+def test_a_second_signal_ends_a_node_whose_loop_is_stuck(
+    start: Start, service: str, loop: str, number: signal.Signals
+) -> None:
+    process = start("run", "--loop", loop, "nodeid=seed", "services=[['runservice:stall']]")
+    read_line(process, "stalled")
+    process.send_signal(number)  # the loop will not hear of this one
+    while True:
+        try:
+            process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+        else:
+            break
+    assert process.stderr is not None
+    assert (process.returncode, process.stderr.read()) == (128 + number, "aemp: ended at once\n")
+
+
+def test_a_node_that_does_not_leave_in_time_is_ended(start: Start, network: Network) -> None:
+    (network.path / "stubborn.py").write_text(
+        "import asyncio, time\nimport aemp_core as mp\n"
+        "async def stay():\n"
+        "    try:\n        await asyncio.sleep(1000)\n"
+        "    finally:\n        time.sleep(1000)\n"
+        "def start():\n    mp.task(stay())\n"
+    )
+    process = start("run", "--stop-timeout", "0.5", "nodeid=x", "services=[['stubborn:start']]")
+    assert read_line(process, "node ") == "x"
+    code, _, errors = end(process, signal.SIGTERM)
+    assert code == 1
+    assert errors.endswith("the node did not leave within 0.5 s: the process ends now\n")
+
+
+def test_a_service_may_end_the_node(start: Start, service: str) -> None:
+    process = start("run", "nodeid=seed", "services=[['runservice:close']]")
+    output, errors = process.communicate(timeout=40)
+    assert (process.returncode, output, errors) == (0, "node seed\n", "")
+
+
+def test_a_start_that_takes_long_can_be_ended(network: Network, start: Start) -> None:
+    (network.path / "slowservice.py").write_text(
+        "import asyncio\nasync def start():\n"
+        "    print('started', flush=True)\n    await asyncio.sleep(1000)\n"
+    )
+    process = start("run", "nodeid=x", "services=[['slowservice:start']]")
+    read_line(process, "started")
+    assert end(process, signal.SIGTERM) == (0, "", "")
+
+
+def test_a_loop_that_is_not_there_is_told(network: Network, tmp_path: Path) -> None:
+    (network.path / "uvloop.py").write_text("raise ImportError('not for this test')\n")
+    result = network.aemp("run", "--loop", "uvloop", "nodeid=x")
+    assert result.returncode == 2
+    assert "pip install 'aemp-core[uvloop]'" in result.stderr
+    (line,) = result.stderr.splitlines()
+
+
+def test_an_error_of_a_service_is_one_line_with_its_place(network: Network) -> None:
+    (network.path / "brokenservice.py").write_text(
+        "import json\n\ndef start(*arguments):\n    json.loads(arguments[0])\n"
+    )
+    result = network.aemp("run", "nodeid=x", "services=[['brokenservice:start', '{']]")
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("aemp: services: brokenservice:start failed: JSONDecodeError: ")
+    assert line.endswith(f"({os.path.join(os.path.realpath(network.path), 'brokenservice.py')}:4)")
+
+
+def test_an_address_in_use_names_it_and_the_remedy(network: Network, start: Start) -> None:
+    process = start("run", "nodeid=seed", "binds=tcp://127.0.0.1:0")
+    address = read_line(process, "address ")
+    result = network.aemp("run", "nodeid=x", f"binds={address}")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert address in line
+    assert "stop what listens there, or bind another port" in line
