@@ -394,10 +394,12 @@ async def test_who_watches_a_node_learns_that_it_left():
         reasons = []
         got = []
         port = bob.port(lambda *message: got.append(message))
-        bob.mon("alice", reasons.append)
+        bob.mon("alice", lambda reason: reasons.append((reason, bob.node_is_up("alice"))))
+        bob.mon_nodes(lambda *event: reasons.append(event))
         await bob.cal("alice", "time")
         alice.snd(port, "last words")
         await alice.close()
         await settle(10)
-        assert (reasons, got) == ([("closed", "alice")], [("last words",)])
-        assert not bob.node_is_up("alice")
+        reason = ("closed", "alice")
+        assert reasons == [(reason, False), ("alice", False, reason)]
+        assert got == [("last words",)]

@@ -389,7 +389,7 @@ class Life(Jobs):
         # The newest first: what a link writes out may have to go over an older one.
         for peer in reversed(list(self.peers.values())):
             if peer.session is not None:
-                # Who watches this node learns that it left, and did not break.
+                # The peer learns that this node left, and that nothing broke.
                 peer.control("kil0", "", *reason)
             if peer.session is not None:
                 peer.session.link.close("closed")

@@ -238,9 +238,15 @@ def _mon0(request: Request, name: str) -> None:
 
 
 def _kil0(request: Request, name: str, *reason: Any) -> None:
-    """A port of the peer that we monitor ended."""
-    if request.session is not None and request.session.up:
-        request.session.peer.ended(name, _short(reason))
+    """A port of the peer that we monitor ended; no name: the peer leaves, its link ends here."""
+    session = request.session
+    if session is None or not session.up:
+        return
+    if name:
+        session.peer.ended(name, _short(reason))
+    else:
+        # Nothing follows. The loss is one step, as any other, but with a reason of its own.
+        session.peer.lose((reasons.CLOSED, session.id))
 
 
 def _short(reason: Reason) -> Reason:
