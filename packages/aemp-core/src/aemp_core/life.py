@@ -96,6 +96,8 @@ class Life(Jobs):
         self.extensions: dict[type, Any] = {}
         self.authorise_hooks: list[Callable[..., Any]] = []
         self.address_hooks: list[Callable[[str], Any]] = []
+        #: Ends the process and starts it again; only who runs the process can do that.
+        self.restart_hook: Callable[[], None] | None = None
         self.auth_methods: dict[str, AuthMethod] = {}
         self.framings: dict[str, Framing] = {}
         self._transports: dict[str, Transport] = {}

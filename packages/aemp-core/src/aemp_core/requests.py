@@ -40,6 +40,7 @@ DEFAULTS: Mapping[str, bool] = {
     "kil": True,
     "eval": False,
     "relay": False,
+    "restart": False,
 }
 
 #: What takes a monitor back or tells of an end is never refused: it asks for nothing.
@@ -59,7 +60,7 @@ class Rules:
         self._rules = rules
 
     def allow(self, node_id: str, word: str) -> bool:
-        """Whether `node_id` may use `word`: eval, spawn, call, kil or relay."""
+        """Whether `node_id` may use `word`, one of `DEFAULTS`."""
         for rule in self._rules:
             if fnmatch.fnmatchcase(node_id, rule.node):
                 if word in rule.deny:
@@ -153,6 +154,7 @@ class NodePort:
             "time": _time,
             "fence": _fence,
             "eval": _eval,
+            "restart": _restart,
             SPAWN: _spawn,
         }
 
@@ -245,8 +247,11 @@ def _kil0(request: Request, name: str, *reason: Any) -> None:
     if name:
         session.peer.ended(name, _short(reason))
     else:
-        # Nothing follows. The loss is one step, as any other, but with a reason of its own.
-        session.peer.lose((reasons.CLOSED, session.id))
+        # Nothing follows but its end of file. The loss is one step, as any other, with a reason of
+        # its own; the connection need not be cut off.
+        session.lost_reason = (reasons.CLOSED, session.id)
+        session.peer.lose(session.lost_reason)
+        session.link.close("the peer has left")
 
 
 def _short(reason: Reason) -> Reason:
@@ -336,6 +341,19 @@ def _eval(request: Request, text: str, reply: str | None = None, *tags: Any) -> 
         error, results = text_of(failure), ()
     if reply is not None:
         request.snd(reply, *tags, error, *results)
+
+
+def _restart(request: Request, reply: str, *tags: Any) -> None:
+    """Leave the network and start again; answer: tags, error text (empty if none)."""
+    restart = request.node.restart_hook
+    if not request.may("restart"):
+        request.snd(reply, *tags, "restarting is not allowed here: that needs the rule 'restart'")
+        raise PermissionError("restarting this node needs the rule 'restart'")
+    if restart is None:
+        request.snd(reply, *tags, "this node was not started by 'aemp run', and cannot restart")
+        raise LookupError("only a node that was started by 'aemp run' can restart")
+    request.snd(reply, *tags, "")
+    restart()
 
 
 def _call(request: Request, name: str, arguments: tuple[Any, ...]) -> None:

@@ -31,6 +31,7 @@ BUILT_IN = {
     "demo": "Count words on a network of processes, one of which is killed.",
     "mon": "Wait for the end of a port or node and print why it ended.",
     "profile": "List, make and delete profiles of the configuration.",
+    "restart": "Have a running node leave the network and come back.",
     "run": "Run a node until SIGTERM or Ctrl-C.",
     "secret": "Make the secret that the nodes of a network share.",
     "snd": "Send a message to a port.",

@@ -143,6 +143,6 @@ def _serve(recipe: Recipe, settings: Settings, as_json: bool, stop_seconds: floa
         faulthandler.enable()
     serving = Serving(recipe, settings, as_json=as_json, stop_seconds=stop_seconds)
     event_loop.run(serving.run(), recipe.loop)
-    if serving.restarting and recipe.place is None:
+    if serving.restarting and (recipe.place is None or recipe.place.fd < 0):
         serving.again()
     return 0

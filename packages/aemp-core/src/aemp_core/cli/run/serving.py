@@ -28,6 +28,7 @@ from .recipe import Recipe
 from .reload import reload
 from .systemd import Notifier
 from .tether import BEAT_SECONDS, Tether
+from .workers import Place
 
 if TYPE_CHECKING:
     from ...node import Node
@@ -77,15 +78,16 @@ class Serving:
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         place = self._recipe.place
-        signals.catch(loop, self._stop.set, self._reload, patient=place is not None)
-        if place is not None:
+        if place is not None and place.fd >= 0:
             self._tether = Tether(place.fd, self._orphaned)
+        signals.catch(loop, self._stop.set, self._reload, patient=self._tether is not None)
         beating = [asyncio.ensure_future(_every(seconds, beat)) for seconds, beat in self._beats()]
         health: Health | None = None
         try:
             from ...node import Node
 
             node = Node.of(self._settings)
+            node.restart_hook = self._restart
             if self._settings.health is not None:
                 health = Health(node.id, partial(self._unready, node))
                 await health.listen(self._settings.health)
@@ -133,7 +135,10 @@ class Serving:
         self._notifier.ready(f"node {node.id} is up")
 
     async def _leave(self, node: Node) -> None:
-        self._notifier.stopping()
+        if self.restarting:
+            self._notifier.reloading()  # it will be ready again
+        else:
+            self._notifier.stopping()
         if self._tether is None:
             # Not a timer of the loop: that may be what is stuck.
             late = threading.Timer(self._stop_seconds, _end_late, (self._stop_seconds,))
@@ -162,6 +167,11 @@ class Serving:
         log.error("the process that looks after this node is gone: the node leaves the network")
         self._stop.set()
 
+    def _restart(self) -> None:
+        log.info("the node was asked to restart")
+        self.restarting = True
+        self._stop.set()
+
     def _reload(self) -> None:
         """Use the configuration as it is now, unless that is wrong."""
         node = self._node
@@ -178,10 +188,17 @@ class Serving:
             self._notifier.ready(f"node {node.id} is up")
 
     def again(self) -> None:
-        """Become the same command from its start; does not return."""
+        """Become the same command from its start, with the same node ID; does not return."""
+        assert self._node is not None
         os.chdir(self._directory)
         sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], self._environment)
+        place = Place(-1, self._node.id).to_text()
+        at = len(sys.orig_argv) - len(sys.argv) + 2  # behind the word "run"
+        before, after = sys.orig_argv[1:at], sys.orig_argv[at:]
+        if after[:1] == ["--child"]:  # not the first time
+            after = after[2:]
+        command = [sys.executable, *before, "--child", place, *after]
+        os.execve(sys.executable, command, self._environment)
 
 
 def _log_node(peer: str, is_up: bool, reason: tuple[Any, ...]) -> None:

@@ -50,7 +50,7 @@ class Place:
     """Which of the nodes of a run a process runs.
 
     Attributes:
-        fd: the file descriptor of the tether to the overseer.
+        fd: the file descriptor of the tether to the overseer; -1: there is none.
         base: the node ID that is configured, without patterns.
         number: which worker this is, from 1 on; 0: the only node.
         count: how many there are.
