@@ -162,3 +162,24 @@ def test_an_address_in_use_names_it_and_the_remedy(network: Network, start: Star
     (line,) = result.stderr.splitlines()
     assert address in line
     assert "stop what listens there, or bind another port" in line
+
+
+def test_a_node_that_does_not_get_into_its_network_says_why(start: Start, network: Network) -> None:
+    """Whoever refuses a duplicate tells it nothing: it finds out."""
+    network.environment["AEMP_LOG_LEVEL"] = "WARNING"
+    lonely = start("run", "nodeid=lonely", "seeds=tcp://127.0.0.1:1")
+    seed = start("run", "nodeid=seed", "binds=tcp://127.0.0.1:0")
+    address = read_line(seed, "address ")
+    first = start("run", "nodeid=x", f"seeds={address}", "log_level=INFO")
+    assert first.stderr is not None
+    while "node seed is up" not in first.stderr.readline():
+        pass
+    second = start("run", "nodeid=x", f"seeds={address}")
+    assert second.stderr is not None and lonely.stderr is not None
+    line = lonely.stderr.readline()
+    assert "node lonely has no link to its seed tcp://127.0.0.1:1: " in line
+    assert "does a node listen there?" in line
+    line = second.stderr.readline()
+    assert f"duplicate node ID: seed, at {address}, has a link to another node x: end that" in line
+    for process in (second, lonely):
+        assert end(process, signal.SIGTERM)[0] == 0

@@ -210,6 +210,18 @@ class Dialler:
             if node_id is not None and self._node.node_is_up(node_id)
         }
 
+    def unlinked(self) -> list[tuple[str, str | None, str]]:
+        """The seeds there is no link to: address, who claimed to be there, and what failed."""
+        return [
+            (seed.address, seed.claimed, seed.failure or "nothing has answered yet")
+            for seed in self._seeds
+            if seed.address not in self._resting
+            and not any(
+                node_id is not None and self._node.node_is_up(node_id)
+                for node_id in (seed.node_id, seed.claimed)
+            )
+        ]
+
     async def _keep(self, seed: Seed) -> None:
         """Have a link to whoever is at `seed`, for ever."""
         pause = FIRST_PAUSE

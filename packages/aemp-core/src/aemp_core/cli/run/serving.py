@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import AempError
 from ...plugins import plugin_manager
 from ...reason import describe
-from . import signals, workers
+from . import joining, signals, workers
 from .health import Health
 from .output import tell_up
 from .recipe import Recipe
@@ -132,6 +132,7 @@ class Serving:
             tell_up(node.id, node.incarnation, node.addresses, as_json=self._as_json)
         else:
             self._tether.say("up", node.id, node.incarnation, node.addresses)
+        node.task(joining.look_after(node, partial(self._unready, node)), name="look after joining")
         self._notifier.ready(f"node {node.id} is up")
 
     async def _leave(self, node: Node) -> None:
@@ -159,7 +160,8 @@ class Serving:
         if judges:
             return next((why for why in judges if why), None)
         seeds = node.settings.seeds
-        if seeds and not node.dialler.seed_ids():
+        # One that is its own seed has no link to it.
+        if seeds and not (set(seeds) & set(node.addresses) or node.dialler.seed_ids()):
             return f"there is no link to any of the seeds: {', '.join(seeds)}"
         return None
 
