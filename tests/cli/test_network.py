@@ -229,6 +229,7 @@ def test_an_address_in_use_stops_the_start_and_says_why(network: Network, seed: 
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert seed.address.removeprefix("tcp://") in line
+    assert "stop what listens there, or bind another port" in line
 
 
 def test_a_profile_gives_secret_and_seeds_to_visits(network: Network, seed: Seed) -> None:

@@ -44,9 +44,10 @@ class Manager:
         self._socket.close()
 
 
-@pytest.fixture(params=["path", "abstract"])
+@pytest.fixture
 def manager(request: pytest.FixtureRequest, network: Network, tmp_path: Path) -> Iterator[Manager]:
-    if request.param == "path":
+    """One that listens at a path, or, with the parameter "abstract", at an abstract name."""
+    if getattr(request, "param", "path") == "path":
         address = name = str(tmp_path / "notify")
     elif sys.platform == "linux":
         name = f"@aemp-test-{secrets.token_hex(8)}"
@@ -59,6 +60,7 @@ def manager(request: pytest.FixtureRequest, network: Network, tmp_path: Path) ->
     listening.close()
 
 
+@pytest.mark.parametrize("manager", ["path", "abstract"], indirect=True)
 def test_a_node_tells_how_it_is(network: Network, start: Start, manager: Manager) -> None:
     network.environment["WATCHDOG_USEC"] = "200000"
     process = start("run", "nodeid=x")
@@ -117,26 +119,3 @@ def test_workers_are_ready_when_all_are_up(
     process.send_signal(signal.SIGTERM)
     assert manager.until("STOPPING")["STOPPING"] == "1"
     assert process.wait(timeout=40) == 0
-
-
-def test_beats_that_are_meant_for_another_process_are_not_sent(
-    network: Network, start: Start, manager: Manager
-) -> None:
-    network.environment.update(WATCHDOG_USEC="1000", WATCHDOG_PID="1")
-    process = start("run", "nodeid=x")
-    assert manager.until("READY")["READY"] == "1"
-    process.send_signal(signal.SIGTERM)
-    told: set[str] = set()
-    while "STOPPING" not in told:
-        told |= set(manager.next())
-    assert "WATCHDOG" not in told
-
-
-def test_a_manager_that_is_not_there_is_no_reason_to_end(network: Network, start: Start) -> None:
-    network.environment.update(NOTIFY_SOCKET="/nowhere/notify", AEMP_LOG_LEVEL="WARNING")
-    process = start("run", "nodeid=x")
-    assert read_line(process, "node ") == "x"
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=40)
-    assert process.returncode == 0
-    assert "the service manager cannot be told READY=1" in errors

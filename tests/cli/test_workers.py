@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -148,23 +149,32 @@ def test_a_wrong_configuration_is_not_tried_again(network: Network) -> None:
     assert "started again" not in result.stderr
 
 
-def test_workers_that_cannot_start_end_the_run(network: Network, start: Start) -> None:
-    other = start("run", "nodeid=other", "binds=tcp://127.0.0.1:0")
-    address = read_line(other, "address ")
-    result = network.aemp("run", "--workers", "1", "nodeid=x", f"binds={address}")
+@pytest.fixture
+def taken() -> Iterator[socket.socket]:
+    """A socket that listens at a port."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other
+
+
+def test_workers_that_cannot_start_end_the_run(network: Network, taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    result = network.aemp("run", "--workers", "1", "nodeid=x", f"binds=tcp://127.0.0.1:{port}")
     assert result.returncode == 1
     assert "is in use" in result.stderr
     assert "node x/1 ended by exit code 1 before it was up" in result.stderr
 
 
-def test_a_watchdog_tries_again_until_the_address_is_free(network: Network, start: Start) -> None:
-    other = start("run", "nodeid=other", "binds=tcp://127.0.0.1:0")
-    address = read_line(other, "address ")
-    process = start("run", "--watchdog", "nodeid=x", f"binds={address}")
+def test_a_watchdog_tries_again_until_the_address_is_free(
+    start: Start, taken: socket.socket
+) -> None:
+    port = taken.getsockname()[1]
+    process = start("run", "--watchdog", "nodeid=x", f"binds=tcp://127.0.0.1:{port}")
     assert process.stderr is not None
     while "it is started again in" not in process.stderr.readline():
         pass
-    end(other, signal.SIGTERM)
+    taken.close()
     assert read_line(process, "node ") == "x"
     assert end(process, signal.SIGTERM)[0] == 0
 
@@ -198,6 +208,7 @@ async def test_a_second_signal_kills_nodes_that_are_stuck(start: Start, service:
         else:
             break
     assert process.returncode == 143
+    assert not Path(told["addresses"][1].removeprefix("unix://")).parent.exists()
     assert isinstance(child, int)
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)

@@ -252,9 +252,12 @@ def _passphrase(value: Any) -> str | None:
 def _health(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not (value.startswith("/") or _HOST_PORT.match(value)):
-        raise ValueError("HOST:PORT is needed, or the /PATH of a unix socket")
-    return value
+    if isinstance(value, str):
+        if value.startswith("/"):
+            return value
+        if _HOST_PORT.match(value) and 0 < int(value.rpartition(":")[2]) < 2**16:
+            return value
+    raise ValueError("HOST:PORT is needed, or the /PATH of a unix socket")
 
 
 def _level(value: Any) -> str:

@@ -8,6 +8,7 @@ import click
 
 from ..errors import CallTimeout, PortKilled, TransportError
 from ..reason import describe
+from .manual import Command
 from .options import Visit, as_json, visiting, within
 from .outcome import TIMED_OUT, Failed
 from .text import printable, to_json
@@ -15,7 +16,17 @@ from .text import printable, to_json
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        (
+            "aemp restart --seed tcp://10.0.0.1:4040 shop/2",
+            "Restart the second worker of the node 'shop'.",
+        ),
+    ],
+    exit_codes={1: "the node refused, was lost, or did not come back"},
+    see_also=["run"],
+)
 @visiting
 @as_json
 @click.argument("node")
@@ -26,9 +37,6 @@ def command(visit: Visit, as_json: bool, node: str) -> None:
     configuration and the code as they are now. Only a node run by 'aemp run' can do so, and only
     if its rules let this one ask: {node = "anon/*", allow = ["restart"]}. Of several workers the
     one that is named restarts.
-
-    \b
-    aemp restart --seed tcp://10.0.0.1:4040 shop/2
     """
     asyncio.run(_restart(visit, node))
     click.echo(to_json({"node": node, "restarted": True}) if as_json else f"{node} is back")

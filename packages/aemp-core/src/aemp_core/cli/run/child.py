@@ -54,6 +54,7 @@ class Child:
         told_to_abort: whether it was told to end because it is stuck.
         wants_restart: whether it said that it ends in order to be started again.
         reloading: whether it was asked to reload and has not answered.
+        reload_wanted: whether it shall reload once it is up.
     """
 
     def __init__(self, node_id: str, command: Callable[[int], list[str]]) -> None:
@@ -66,6 +67,7 @@ class Child:
         self.told_to_abort = False
         self.wants_restart = False
         self.reloading = False
+        self.reload_wanted = False
         self._command = command
         self._pause = FIRST_PAUSE
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,7 +98,8 @@ class Child:
         self.state = State.STARTING
         self.began = now
         self.silent = 0.0
-        self.told_to_abort = self.wants_restart = self.reloading = False
+        self.told_to_abort = self.wants_restart = False
+        self.reloading = self.reload_wanted = False
 
     def read(self) -> list[list[Any]]:
         """What it said since the last time."""

@@ -17,6 +17,7 @@ from ..options import as_json, secret_file
 from ..words import WORD
 from . import event_loop
 from .recipe import Recipe
+from .tether import BEAT_SECONDS
 from .workers import Place
 
 __all__ = ["command"]
@@ -29,10 +30,12 @@ STALL_SECONDS = 30.0
 Function = Callable[..., Any]
 
 
-def _seconds(option: str, default: float, text: str) -> Callable[[Function], Function]:
+def _seconds(
+    option: str, default: float, text: str, *, least: float = 0.0
+) -> Callable[[Function], Function]:
     return click.option(
         option,
-        type=click.FloatRange(min=0, min_open=True),
+        type=click.FloatRange(min=least, min_open=not least),
         default=default,
         show_default=True,
         metavar="SECONDS",
@@ -73,7 +76,12 @@ def _seconds(option: str, default: float, text: str) -> Callable[[Function], Fun
     is_flag=True,
     help="Start the node again whenever its process ends or its event loop is stuck.",
 )
-@_seconds("--stall-timeout", STALL_SECONDS, "With --watchdog: how long a loop may be stuck.")
+@_seconds(
+    "--stall-timeout",
+    STALL_SECONDS,
+    "With --watchdog: how long a loop may be stuck.",
+    least=2 * BEAT_SECONDS,
+)
 @_seconds("--start-timeout", START_SECONDS, "With --watchdog: how long a start may take.")
 @_seconds("--stop-timeout", STOP_SECONDS, "How long leaving the network may take.")
 @click.option(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 
 import click
@@ -14,10 +16,13 @@ __all__ = ["tell_up"]
 def tell_up(node_id: str, incarnation: str, addresses: Sequence[str], *, as_json: bool) -> None:
     """Print the node ID and the addresses, or one line of JSON."""
     if as_json:
-        click.echo(
-            to_json({"node": node_id, "incarnation": incarnation, "addresses": list(addresses)})
-        )
-        return
-    click.echo(f"node {node_id}")
-    for address in addresses:
-        click.echo(f"address {address}")
+        told = {"node": node_id, "incarnation": incarnation, "addresses": list(addresses)}
+        lines = [to_json(told)]
+    else:
+        lines = [f"node {node_id}", *(f"address {address}" for address in addresses)]
+    try:
+        for line in lines:
+            click.echo(line)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, but the node is to stay.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

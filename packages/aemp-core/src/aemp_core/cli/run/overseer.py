@@ -29,7 +29,6 @@ from ...errors import AempError, UsageError
 from ...ids import expand_node_id, new_incarnation
 from ...settings import Settings
 from ..outcome import DONE, FAILED, USAGE
-from . import signals
 from .child import Child, State
 from .output import tell_up
 from .recipe import Recipe
@@ -116,14 +115,18 @@ class Overseer:
                 shutil.rmtree(sockets, ignore_errors=True)
 
     def _directory(self) -> str:
-        # Paths of sockets are short: the runtime directory's is, and so is that of /tmp.
-        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-        parent = runtime if runtime.startswith("/") and os.path.isdir(runtime) else None
-        return tempfile.mkdtemp(prefix="aemp-", dir=parent)  # for its owner alone
+        # Paths of sockets are short: that of a runtime directory is, and so is that of /tmp.
+        for variable in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):  # systemd's, the user's
+            parent = os.environ.get(variable, "").partition(":")[0]
+            if parent.startswith("/") and os.access(parent, os.W_OK):
+                break
+        else:
+            parent = ""
+        return tempfile.mkdtemp(prefix="aemp-", dir=parent or None)  # for its owner alone
 
     def _command(self, place: Place, fd: int) -> list[str]:
         place = Place(fd, place.base, place.number, place.count, place.sockets)
-        return self._recipe.command(place)
+        return self._recipe.command(place, "--stop-timeout", f"{self._limits.stop:g}")
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -196,11 +199,13 @@ class Overseer:
         if number == signal.SIGHUP:
             self._reload(now)
         elif number in (signal.SIGTERM, signal.SIGINT):
-            if self._ending is not None:
-                for child in self._children:
-                    child.kill()
-                signals.end_at_once(number)
-            self._end(DONE, now)
+            if self._ending is None:
+                self._end(DONE, now)
+                return
+            log.error("ended at once, as asked")
+            self._ending = 128 + number
+            for child in self._children:
+                child.kill()
 
     def _end(self, code: int, now: float) -> None:
         """Have every node leave, and then end with `code`."""
@@ -215,15 +220,18 @@ class Overseer:
             return
         # The nodes say what else is wrong with it, or takes a restart.
         with suppress(AempError):
-            if self._recipe.configured().workers != self._settings.workers:
-                log.warning("changed in the configuration, but it takes a restart: workers")
+            configured = self._recipe.configured()
+            for key in ("nodeid", "workers"):
+                if getattr(configured, key) != getattr(self._settings, key):
+                    log.warning("changed in the configuration, but it takes a restart: %s", key)
         self._notifier.reloading()
         self._reload_until = now + RELOAD_SECONDS
         for child in self._children:
-            # One that is starting reads the new configuration, and may not listen yet.
-            if child.state is State.UP and child.pid:
+            if child.state is State.UP:
                 child.reloading = True
                 child.signal(signal.SIGHUP)
+            else:
+                child.reload_wanted = True  # one that starts may not listen to signals yet
 
     # -- children ----------------------------------------------------------------------------
 
@@ -236,6 +244,9 @@ class Overseer:
             child.silent = 0.0
             if word == "up":
                 child.came_up(now)
+                if child.reload_wanted:
+                    child.reload_wanted = False
+                    child.signal(signal.SIGHUP)
                 node_id, incarnation, addresses = values
                 tell_up(node_id, incarnation, addresses, as_json=self._as_json)
                 sys.stdout.flush()
@@ -256,6 +267,8 @@ class Overseer:
 
     def _ended(self, child: Child, code: int, now: float) -> None:
         if self._ending is not None:
+            if code not in (DONE, -signal.SIGTERM):
+                self._ending = self._ending or FAILED
             return
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         if code == USAGE:

@@ -63,13 +63,13 @@ class Recipe:
         configured = self.configured()
         return configured if self.place is None else self.place.settings(configured)
 
-    def command(self, place: Place) -> list[str]:
+    def command(self, place: Place, *options: str) -> list[str]:
         """The command line of a process that runs the node of `place` by this recipe."""
-        options = ["--child", place.to_text(), "--loop", self.loop]
+        given = ["--child", place.to_text(), "--loop", self.loop, *options]
         for option, value in (("--secret-file", self.secret_file), ("--health", self.health)):
             if value is not None:
-                options += [option, value]
+                given += [option, value]
         # What came before the arguments: flags of the interpreter, and what it runs.
         head = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
         flags = head[:-2] if head[-2:] == ["-m", "aemp_core"] else []
-        return [sys.executable, *flags, "-m", "aemp_core", "run", *options, "--", *self.words]
+        return [sys.executable, *flags, "-m", "aemp_core", "run", *given, "--", *self.words]

@@ -46,7 +46,7 @@ class Serving:
         recipe: what to run.
         settings: what that says now.
         as_json: print JSON.
-        stop_seconds: how long leaving may take; with an overseer it is that which waits.
+        stop_seconds: how long leaving may take.
 
     Attributes:
         restarting: whether the process is to be started again after its end.
@@ -61,6 +61,8 @@ class Serving:
         self._stop_seconds = stop_seconds
         self._tether: Tether | None = None
         self._node: Node | None = None  # once it is up
+        self._is_orphan = False
+        self._reload_wanted = False
         self._stop: asyncio.Event
         self.restarting = False
         # The same environment for the same command again: the notifier takes variables out.
@@ -134,21 +136,25 @@ class Serving:
             self._tether.say("up", node.id, node.incarnation, node.addresses)
         node.task(joining.look_after(node, partial(self._unready, node)), name="look after joining")
         self._notifier.ready(f"node {node.id} is up")
+        if self._reload_wanted:
+            self._reload()
 
     async def _leave(self, node: Node) -> None:
         if self.restarting:
             self._notifier.reloading()  # it will be ready again
         else:
             self._notifier.stopping()
-        if self._tether is None:
-            # Not a timer of the loop: that may be what is stuck.
-            late = threading.Timer(self._stop_seconds, _end_late, (self._stop_seconds,))
-            late.daemon = True
-            late.start()
+        # Not a timer of the loop: that may be what is stuck.
+        late = threading.Timer(self._stop_seconds, _end_late, (self._stop_seconds,))
+        late.daemon = True
+        late.start()
         log.info("node %s leaves the network", node.id)
         await node.close()
         if self._tether is not None and self.restarting:
             self._tether.say("restart")
+        if self._is_orphan and self._recipe.place is not None and self._recipe.place.sockets:
+            with suppress(OSError):  # whoever is the last
+                os.rmdir(self._recipe.place.sockets)
 
     def _unready(self, node: Node) -> str | None:
         """Why the node is not part of its network; None: it is."""
@@ -167,6 +173,7 @@ class Serving:
 
     def _orphaned(self) -> None:
         log.error("the process that looks after this node is gone: the node leaves the network")
+        self._is_orphan = True
         self._stop.set()
 
     def _restart(self) -> None:
@@ -178,7 +185,8 @@ class Serving:
         """Use the configuration as it is now, unless that is wrong."""
         node = self._node
         if node is None or node.closing:
-            return  # what is starting reads it anyway
+            self._reload_wanted = True  # once it is up
+            return
         self._notifier.reloading()
         try:
             self._settings = reload(node, self._settings, self._recipe.settings())

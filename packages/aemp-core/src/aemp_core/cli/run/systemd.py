@@ -69,6 +69,12 @@ class Notifier:
         """Alive."""
         self._tell("WATCHDOG=1")
 
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def _tell(self, *lines: str) -> None:
         if self._socket is None:
             return
