@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import CallTimeout, EvalFailed, PortKilled, TransportError
 from .ids import check_port_id
 from .mailbox import check_timeout
-from .ports import _DEAD, Port
+from .ports import Port
 from .reason import Reason
 from .wire import pack
 
@@ -49,14 +49,6 @@ class Call(Port):
         if not self.answer.done():
             self.answer.set_result(tuple(message[at:]))
         return next(rest, None)
-
-    def die(self, reason: Reason) -> None:
-        """End the port: it has nothing of what others may have, but watches."""
-        if self.watches:
-            super().die(reason)
-        else:
-            self.state = _DEAD
-            self.node.ports.pop(self.id, None)
 
     def expire(self, port: str, timeout: float) -> None:
         """The time is over."""
