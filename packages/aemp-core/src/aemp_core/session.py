@@ -53,7 +53,7 @@ class Session:
     __slots__ = (
         "answered", "begun", "encode", "frame_limit", "heard", "heard_before", "info", "link",
         "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "send_parts",
-        "sent_before", "serial", "silent_ticks", "watches", "ways",
+        "sent_before", "serial", "silent_ticks", "since", "watches", "ways",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, link: Link) -> None:
@@ -76,6 +76,7 @@ class Session:
         self.ports: dict[str, Any] = {}
         self.lost_reason: Reason | None = None
         self.serial = self.node.next_serial()
+        self.since = self.node.loop.time()
         self.paused = False
         self.readers = 0
         self.begun = 0  # bytes of a message that is not complete yet
