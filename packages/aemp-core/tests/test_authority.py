@@ -245,6 +245,7 @@ async def test_unknown_and_malformed_requests_harm_nobody(caplog):
             ("kil",), ("kil", 5), ("snd",), ("snd", 5), ("snd", "no#port#id"), ("snd_multiple",),
             ("snd_multiple", 5), ("snd_multiple", [5], "x"), ("info",), ("info", 5),
             ("time", "x#y#z"),
+            ("status",), ("status", 5), ("links",), ("links", "x", "a#x"), ("ports", -1, "a#x"),
             ("fence",), ("fence", 5, 5), ("eval",), ("eval", 5), (SPAWN,), (SPAWN, "x"),
             (SPAWN, "0" * 14 + ".1", 5), (SPAWN, "0" * 14 + ".2", "authority:missing"),
             ("known_nodes",), ("up_nodes", {}), ("devnull", 1, 2), ("",), ("authority:fails",),

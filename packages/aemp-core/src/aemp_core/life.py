@@ -28,6 +28,7 @@ from .errors import NOT_HERE, AddressError, ConfigError, NodeClosed, UsageError,
 from .heartbeat import Pulse
 from .ids import expand_node_id, new_incarnation
 from .jobs import Jobs
+from .lag import Lag
 from .link import Listener, Transport
 from .peer import Peer
 from .plugins import plugin_manager
@@ -56,7 +57,7 @@ CLOSE_SECONDS = 5.0
 #: Loop turns it gives queued work, which may make new work of itself for ever.
 CLOSE_TURNS = 10_000
 #: What core answers beyond protocol version 1, told in the greeting; plugins add words of theirs.
-FEATURES = ("fence",)
+FEATURES = ("fence", "status")
 
 
 class Life(Jobs):
@@ -109,7 +110,9 @@ class Life(Jobs):
         self._stop: asyncio.Event | None = None
         self._loss: asyncio.Future[None] | None = None
         self.thread = 0  # the loop's, once there is one
+        self.opened = 0.0  # when, by the clock of the loop
         self.queue: RunQueue
+        self.lag: Lag
         self.pulse: Pulse
         self.dialler: Dialler
         self.rendezvous: Rendezvous
@@ -133,10 +136,12 @@ class Life(Jobs):
             raise UsageError(f"node {self.id} was started already: make a new Node for a new life")
         node: Node = self  # type: ignore[assignment]
         self.loop = asyncio.get_running_loop()
+        self.opened = self.loop.time()
         self.incarnation = self._unique()
         self.prefix = f"{self.id}#{self.incarnation}."
         self.thread = get_ident()
         self.queue = RunQueue(self.loop, self._relieved)
+        self.lag = Lag(node)
         self.pulse = Pulse(node)
         self.rendezvous = Rendezvous(node)
         self.spawner = Spawner(node)

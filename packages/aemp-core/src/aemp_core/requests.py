@@ -24,6 +24,7 @@ from .jobs import awaited
 from .ports import REASON_BYTES, Kill
 from .reason import Reason, no_such_port, text_of
 from .spawner import REQUEST as SPAWN
+from .status import REQUESTS as STATUS
 from .wire import pack
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ DEFAULTS: Mapping[str, bool] = {
     "eval": False,
     "relay": False,
     "restart": False,
+    "inspect": True,
 }
 
 #: What takes a monitor back or tells of an end is never refused: it asks for nothing.
@@ -156,6 +158,7 @@ class NodePort:
             "eval": _eval,
             "restart": _restart,
             SPAWN: _spawn,
+            **STATUS,
         }
 
     def deliver(

@@ -88,7 +88,13 @@ def attach_coroutine(port: Port, awaitable: Any) -> None:
     """Make `port` an async port that lives as long as `awaitable` runs."""
     if port.mailbox is None:
         port.mailbox = Mailbox(port)
-    port.node.own_task(port, _live(port, awaitable), in_context=True, waits_for=awaitable)
+    port.node.own_task(
+        port,
+        _live(port, awaitable),
+        name=getattr(awaitable, "__qualname__", None),
+        in_context=True,
+        waits_for=awaitable,
+    )
 
 
 async def _live(port: Port, awaitable: Any) -> None:
@@ -111,6 +117,11 @@ class Spawner:
         self._errors: dict[str, tuple[float, Reason]] = {}
         self._counters: dict[str, int] = {}
         self._live: dict[str, int] = {}
+
+    @property
+    def live(self) -> int:
+        """How many ports that were spawned here live."""
+        return sum(self._live.values())
 
     def handle(self, session: Session | None, name: Any, function: Any, *arguments: Any) -> None:
         """Create port `name` for a peer (None: for this node) and queue its init function.
