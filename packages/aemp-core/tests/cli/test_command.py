@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 from cli_kit import aemp, failed
 
+from aemp_core.cli.commands import BUILT_IN
+
 
 def test_help_lists_every_subcommand_and_the_exit_codes() -> None:
     result = aemp("--help")
     assert result.returncode == 0
-    for name in ("cal", "demo", "help", "mon", "restart", "run", "secret", "snd"):
+    for name in BUILT_IN:
         assert f"  {name} " in result.stdout
     assert "\n  3    something waited for" in result.stdout
 
 
-@pytest.mark.parametrize("name", ["cal", "demo", "help", "mon", "restart", "run", "secret", "snd"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_every_subcommand_has_help(name: str) -> None:
     result = aemp(name, "--help")
     assert result.returncode == 0

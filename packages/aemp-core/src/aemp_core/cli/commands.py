@@ -29,12 +29,19 @@ BUILT_IN = {
     "doctor": "Examine why a node cannot join, and say what to do.",
     "help": "Read the manual of a command.",
     "demo": "Count words on a network of processes, one of which is killed.",
+    "eval": "Have a node run Python text, and print the value.",
     "mon": "Wait for the end of a port or node and print why it ended.",
     "profile": "List, make and delete profiles of the configuration.",
     "restart": "Have a running node leave the network and come back.",
+    "nodes": "List the nodes of the network.",
+    "ping": "Measure how long a question to a node takes.",
+    "ports": "List the ports of a node.",
     "run": "Run a node until SIGTERM or Ctrl-C.",
     "secret": "Make the secret that the nodes of a network share.",
     "snd": "Send a message to a port.",
+    "spawn": "Create a port on a node, running an exposed function.",
+    "top": "Watch nodes, links, queues and rates.",
+    "trace": "Show which nodes are linked with which.",
 }
 
 

@@ -1,5 +1,9 @@
 """Options that the subcommands share, and the `Visit` they describe: an anonymous node that
-joins the network for the length of one command."""
+joins the network for the length of one command.
+
+Commands of plugins use them, too, and are loaded for ``aemp --help``: so what takes long to import
+is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import dataclasses
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,14 +21,27 @@ from .outcome import TIMED_OUT, Failed
 from .words import PROFILE
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ..node import Node
 
-__all__ = ["Visit", "as_json", "read_secret_file", "secret_file", "timeout", "visiting", "within"]
+__all__ = [
+    "Visit",
+    "as_json",
+    "interruption",
+    "read_secret_file",
+    "secret_file",
+    "timeout",
+    "visiting",
+    "within",
+]
 
 T = TypeVar("T")
 Command = Callable[..., Any]
 
 DEFAULT_TIMEOUT = 10.0
+#: Seconds that finding out what may have been meant takes at most.
+HINT_SECONDS = 1.0
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
@@ -87,12 +104,56 @@ class Visit:
             yield node
 
     async def reach(self, node: Node, target: str) -> None:
-        """Wait for a link to the node of `target`."""
+        """Wait for a link to the node of `target`; else the error names the nearest node there is,
+        or why no seed answers."""
         from ..ids import check_port_id
 
         name, _ = check_port_id(target)
         what = f"a link to node {name!r} (seeds: {', '.join(node.settings.seeds)})"
-        await within(self.timeout, what, node.up(name))
+        try:
+            await within(self.timeout, what, node.up(name))
+        except Failed as error:
+            raise Failed(f"{error}{await _hint(node, name)}", error.code) from None
+
+    async def join(self, node: Node) -> list[str]:
+        """Wait for a link to one of the seeds, and return the IDs of the nodes linked then."""
+        import asyncio
+
+        linked = asyncio.Event()
+        guard = node.mon_nodes(lambda peer, is_up, reason: linked.set() if is_up else None)
+        try:
+            if not node.up_nodes():
+                what = f"a seed to answer (seeds: {', '.join(node.settings.seeds)})"
+                await within(self.timeout, what, linked.wait())
+        except Failed as error:
+            raise Failed(f"{error}{_why_no_seed(node)}", error.code) from None
+        finally:
+            guard.cancel()
+        return node.up_nodes()
+
+
+def _why_no_seed(node: Node) -> str:
+    return f": {node.dialler.last_failure('')}; 'aemp doctor' tells more"
+
+
+async def _hint(node: Node, name: str) -> str:
+    """What may be wrong with a name to which no link could be made."""
+    import asyncio
+
+    from ..settings import nearest
+
+    linked = node.up_nodes()
+    if not linked:
+        return _why_no_seed(node)
+    known = {*linked}
+    asked = [node.cal(peer, "up_nodes", timeout=HINT_SECONDS) for peer in linked]
+    for answer in await asyncio.gather(*asked, return_exceptions=True):
+        if not isinstance(answer, BaseException):
+            known.update(each for each in answer if isinstance(each, str))
+    if name in known:
+        return ": other nodes know it, but it does not answer"
+    near = nearest(name, known - {node.id, name}, cutoff=0.6)
+    return "" if near is None else f": did you mean {near!r}?"
 
 
 def visiting(command: Command) -> Command:
@@ -144,6 +205,17 @@ async def within(seconds: float, what: str, waiting: Coroutine[Any, Any, T]) -> 
         return await asyncio.wait_for(waiting, seconds)
     except (asyncio.TimeoutError, CallTimeout):
         raise Failed(f"gave up after {seconds:g} s waiting for {what}", TIMED_OUT) from None
+
+
+def interruption() -> asyncio.Event:
+    """An event that Ctrl-C sets, for commands that end in good order by it."""
+    import asyncio
+    import signal
+
+    interrupted = asyncio.Event()
+    with suppress(NotImplementedError, RuntimeError):  # not on Windows, not in other threads
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    return interrupted
 
 
 def read_secret_file(path: str) -> bytes:
