@@ -188,8 +188,8 @@ def test_graphs_hold_every_node_and_every_link_once():
     dot = list(as_dot(network()))
     assert dot[0] == "graph aemp {" and dot[-1] == "}"
     assert [line for line in dot if "--" in line] == [
-        '  "a" -- "b" [label="tcp"];',
         '  "a" -- "hub" [label="tcp"];',
+        '  "a" -- "b" [label="tcp"];',
         '  "b" -- "hub" [label="tcp"];',
     ]
     assert '  "far" [color=red, style=dashed];' in dot
@@ -197,6 +197,11 @@ def test_graphs_hold_every_node_and_every_link_once():
     assert mermaid[0] == "graph LR"
     assert "  n1 ---|tcp| n2" in mermaid
     assert '  n3["far"]:::silent' in mermaid
+
+
+def test_numbers_in_node_ids_count_as_numbers():
+    survey = survey_of(found("w/10"), found("w/9"), found("w"), found("10"), found("9"))
+    assert [line.split()[0] for line in printed(as_tree(survey))] == ["9", "10", "w", "w/9", "w/10"]
 
 
 def test_a_chain_of_a_thousand_nodes_is_drawn():

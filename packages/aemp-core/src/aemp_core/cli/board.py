@@ -13,7 +13,7 @@ from .asking import number, words
 from .columns import Column, age, count, lay_out, milliseconds, size
 from .drawing import Pair, pairs
 from .rates import Rates
-from .survey import Found, Survey
+from .survey import Found, Survey, in_order
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -144,12 +144,18 @@ class Board:
 
     def _nodes(self) -> list[Found]:
         key = SORT_KEYS[self.sort]
-        return sorted(self._survey.nodes.values(), key=lambda found: (key(self, found), found.id))
+        return sorted(
+            self._survey.nodes.values(), key=lambda found: (key(self, found), in_order(found.id))
+        )
 
     def _links(self) -> list[Pair]:
-        def busy(pair: Pair) -> tuple[float, str, str]:
+        def busy(pair: Pair) -> tuple[Any, ...]:
             rate = self._rates.of_link(pair.first, pair.second)
-            return (0.0 if rate is None else -rate.total, pair.first, pair.second)
+            return (
+                0.0 if rate is None else -rate.total,
+                in_order(pair.first),
+                in_order(pair.second),
+            )
 
         return sorted(pairs(self._survey), key=busy)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .asking import Row, number, words
 from .columns import Column, age, count, lay_out, milliseconds, size, width
-from .survey import Found, Survey
+from .survey import Found, Survey, in_order
 from .text import printable
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ class Pair:
 
 
 def pairs(survey: Survey) -> list[Pair]:
-    """Every link of a survey once, told by the end of the smaller ID if both tell it."""
+    """Every link of a survey once, told by the end whose ID comes first if both tell it."""
     found: dict[tuple[str, str], Pair] = {}
-    for node in sorted(survey.nodes.values(), key=lambda each: each.id):
+    for node in sorted(survey.nodes.values(), key=lambda each: in_order(each.id)):
         for row in node.links:
             other = row["id"]
             if row.get("state") == "up" and other in survey.nodes and other != node.id:
-                pair = (min(node.id, other), max(node.id, other))
-                found.setdefault(pair, Pair(node.id, other, row))
-    return [found[pair] for pair in sorted(found)]
+                if (other, node.id) not in found:
+                    found[node.id, other] = Pair(node.id, other, row)
+    return list(found.values())
 
 
 def as_json(survey: Survey) -> dict[str, Any]:
@@ -148,14 +148,14 @@ def _neighbours(survey: Survey) -> dict[str, list[str]]:
     for pair in pairs(survey):
         near[pair.first][pair.second] = None
         near[pair.second][pair.first] = None
-    return {node_id: sorted(others) for node_id, others in near.items()}
+    return {node_id: sorted(others, key=in_order) for node_id, others in near.items()}
 
 
 def _spanned(
     survey: Survey, near: dict[str, list[str]]
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
     """The children of each node, those of "" being the roots, and the parent of each."""
-    roots = sorted(survey.nodes, key=lambda each: (not survey.nodes[each].seed, each))
+    roots = sorted(survey.nodes, key=lambda each: (not survey.nodes[each].seed, in_order(each)))
     children: dict[str, list[str]] = {"": []}
     parent: dict[str, str] = {}
     met: set[str] = set()

@@ -9,7 +9,7 @@ import click
 from .columns import Column, age, count, lay_out, milliseconds, shown, width
 from .options import Visit, as_json, visiting
 from .outcome import DONE, TIMED_OUT
-from .survey import Found, Survey, surveyed
+from .survey import Found, Survey, in_order, surveyed
 from .text import printable, to_json
 
 __all__ = ["command"]
@@ -44,7 +44,7 @@ def command(visit: Visit, as_json: bool) -> int:
       aemp nodes --json | jq -r .id
     """
     survey = asyncio.run(_list(visit))
-    rows = sorted(survey.nodes.values(), key=lambda found: (not found.seed, found.id))
+    rows = sorted(survey.nodes.values(), key=lambda found: (not found.seed, in_order(found.id)))
     if as_json:
         for found in rows:
             click.echo(to_json(found.as_json()))

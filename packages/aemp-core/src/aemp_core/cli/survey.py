@@ -8,6 +8,7 @@ tells of any more when the others have been asked have left meanwhile, and are n
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..node import Node
     from .options import Visit
 
-__all__ = ["Found", "Survey", "surveyed"]
+__all__ = ["Found", "Survey", "in_order", "surveyed"]
 
 #: Nodes that are asked at a time.
 PARALLEL = 16
@@ -194,6 +195,12 @@ class Survey:
             if not any(found.id in known.get(teller, ()) for teller in found.told_by):
                 if not found.seed:
                     del self.nodes[found.id]
+
+
+def in_order(node_id: str) -> list[Any]:
+    """A sort key: numbers in an ID count as numbers, so worker/10 comes after worker/9."""
+    parts = re.split(r"([0-9]+)", node_id)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 async def surveyed(visit: Visit, node: Node) -> Survey:
