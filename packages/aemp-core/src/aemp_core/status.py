@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .peer import Peer
     from .requests import Request
 
-__all__ = ["REQUESTS"]
+__all__ = ["REQUESTS", "answer", "page"]
 
 #: What one page of a list holds at most: fewer rows, if they take more bytes. Frames are never
 #: limited below 64 KiB.
@@ -37,7 +37,8 @@ TEXT = 255
 DENIED = "looking into this node is not allowed: it needs the rule 'inspect'"
 
 
-def _ask(request: Request, reply: str, tags: tuple[Any, ...], tell: Callable[[], Any]) -> None:
+def answer(request: Request, reply: str, tags: tuple[Any, ...], tell: Callable[[], Any]) -> None:
+    """Answer with what `tell` returns, a tuple, if the rules let the asker look into this node."""
     if not request.may("inspect"):
         request.snd(reply, *tags, DENIED)
         raise PermissionError(DENIED)
@@ -46,35 +47,39 @@ def _ask(request: Request, reply: str, tags: tuple[Any, ...], tell: Callable[[],
 
 def _status(request: Request, reply: str, *tags: Any) -> None:
     """Answer: tags, error text (empty if none), what the node says of itself as a dictionary."""
-    _ask(request, reply, tags, lambda: (_of_node(request.node),))
+    answer(request, reply, tags, lambda: (_of_node(request.node),))
 
 
 def _links(request: Request, after: int, reply: str, *tags: Any) -> None:
     """Answer: tags, error text, how many nodes this one knows, the rows behind the first `after`
     of them, and the `after` of the next page: 0, if this was the last."""
     node = request.node
-    _ask(
+    answer(
         request, reply, tags,
-        lambda: _page(len(node.peers), after, node.peers.values(), _of_link),
+        lambda: page(len(node.peers), after, node.peers.values(), _of_link),
     )  # fmt: skip
 
 
 def _ports(request: Request, after: int, reply: str, *tags: Any) -> None:
     """Answer: tags, error text, how many ports there are, and a page of them as for `links`."""
     node = request.node
-    _ask(
+    answer(
         request, reply, tags,
-        lambda: _page(len(node.ports), after, node.ports.values(), _of_port),
+        lambda: page(len(node.ports), after, node.ports.values(), _of_port),
     )  # fmt: skip
 
 
 REQUESTS: dict[str, Callable[..., None]] = {"status": _status, "links": _links, "ports": _ports}
 
 
-def _page(
+def page(
     total: int, after: int, things: Iterable[Any], row: Callable[[Any], dict[str, Any]]
 ) -> tuple[int, list[dict[str, Any]], int]:
-    """A page of a list: in the order of making, so that what comes meanwhile is at its end."""
+    """The answer to a request for a list: its length, the rows behind the first `after` things,
+    and the `after` of the next page, 0 if this is the last.
+
+    Things are in the order of their making, so that what comes meanwhile is at the end.
+    """
     if type(after) is not int or after < 0:
         raise ValueError(
             f"{after!r:.100} is no place in a list: give the one of the last page, or 0"

@@ -128,6 +128,10 @@ class Families:
         """Value by key, not to be changed by the caller."""
         return self._values.get(family, {})
 
+    def sizes(self) -> dict[str, int]:
+        """How many keys each family has."""
+        return {family: len(values) for family, values in self._values.items() if values}
+
     def shown(self, family: str, name: str) -> tuple[str, Any] | None:
         """The owner that shows under a key, and its value."""
         owner = self._shown.get(family, {}).get(name)

@@ -11,6 +11,7 @@ that are no globals are asked to become ones; they do, unless their settings say
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ class Homing:
         self._failed: dict[str, None] = {}
         self._timer: Any = None
         self._patience: Any = None
+        self._waiting: list[asyncio.Future[None]] = []
 
     def hear_of(self, node_id: str, record: Any) -> None:
         """A global, and where it can be dialled."""
@@ -116,6 +118,22 @@ class Homing:
         for node_id in self._tried:
             self._service.keeper.drop(node_id)
         self._tried.clear()
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def found(self) -> str:
+        """Wait until this node is at home, and return its home; `NodeClosed` if it closes before.
+
+        For nodes that are not global: those never have a home.
+        """
+        while not self.at_home:
+            waiter: asyncio.Future[None] = self._node.loop.create_future()
+            self._waiting.append(waiter)
+            self._service.following.until_closed(waiter)
+            await waiter
+        return str(self._exchange.home)
 
     def _step(self) -> None:
         """Dial one more."""

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from aemp_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from aemp_core.node import Node
 
 __all__ = [
     "aemp_addresses",
+    "aemp_commands",
     "aemp_features",
     "aemp_joined",
     "aemp_node_started",
@@ -33,12 +36,16 @@ def aemp_features(node: Node) -> Iterable[str]:
 
 @hookimpl
 def aemp_requests(node: Node) -> Mapping[str, Any]:
-    """``registry`` and ``relay``: what neighbours say."""
-    from . import passage, service
+    """``registry`` and ``relay``: what neighbours say; ``families``: what operators ask."""
+    from . import contents, passage, service
     from .groups import of
 
     here = of(node)
-    return {service.REQUEST: here.request, passage.REQUEST: here.passage.request}
+    return {
+        service.REQUEST: here.request,
+        passage.REQUEST: here.passage.request,
+        contents.REQUEST: contents.teller(here),
+    }
 
 
 @hookimpl
@@ -71,3 +78,11 @@ def aemp_node_started(node: Node) -> None:
     from .groups import of
 
     of(node).start()
+
+
+@hookimpl
+def aemp_commands() -> Iterable[click.Command]:
+    """``aemp groups`` and ``aemp db``."""
+    from .cli import db, groups
+
+    return [groups, db]

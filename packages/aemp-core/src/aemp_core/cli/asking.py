@@ -57,7 +57,7 @@ async def link_rows(node: Node, node_id: str, timeout: float, limit: int) -> tup
 
 
 async def ask_pages(
-    node: Node, node_id: str, timeout: float, request: str, limit: int
+    node: Node, node_id: str, timeout: float, request: str, limit: int, *arguments: Any
 ) -> tuple[int, list[Row]]:
     """A list that comes in pages: how long it is, and its first `limit` rows."""
     if not _tells(node, node_id):
@@ -65,7 +65,7 @@ async def ask_pages(
     rows: list[Row] = []
     after = 0
     while True:
-        told = _checked(node_id, await ask(node, node_id, timeout, request, after))
+        told = _checked(node_id, await ask(node, node_id, timeout, request, *arguments, after))
         if len(told) != 3 or type(told[0]) is not int or not isinstance(told[1], list):
             raise Failed(f"{node_id}: its {request} are no list")
         total, page, after = told
