@@ -6,15 +6,19 @@ Each page has a directory of its own for its blocks, in the order of the page:
 - any other ``python`` block is a complete program;
 - a ``toml`` block is a ``pyproject.toml``: from here on its entry points are installed; or it is a
   configuration, in which nothing may be wrong;
-- each line of a ``console`` block that begins with ``$`` is a command;
+- each line of a ``console`` block that begins with ``$`` is a command; one that ends with ``&`` is
+  a node that runs until the page ends, and port 4040 is one that is free; ``export`` is for what
+  follows;
 - a ``text`` block directly after a program is its output; elsewhere it is a picture.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +70,8 @@ class Room:
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
         self._programs = 0
+        self._port: str | None = None
+        self._nodes: list[subprocess.Popen[str]] = []
 
     def write(self, name: str, text: str) -> None:
         (self.directory / name).write_text(text, encoding="utf-8")
@@ -90,8 +96,32 @@ class Room:
         self.write(name, text)
         return self.run([sys.executable, "-W", "error", name])
 
+    def close(self) -> None:
+        for node in self._nodes:
+            node.kill()
+            node.communicate(timeout=50)
+
+    def start(self, words: list[str]) -> None:
+        """Leave a node running, once it says that it is up."""
+        self._environment.setdefault("AEMP_SECRET", "a secret of this page only")
+        node = subprocess.Popen(
+            words,
+            cwd=self.directory,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._nodes.append(node)
+        assert node.stdout is not None
+        assert any(line.startswith("node ") for line in node.stdout), words
+
     def command(self, line: str) -> str:
-        words = shlex.split(line)
+        words = shlex.split(re.sub(r"\b4040\b", lambda _: self._free_port(), line))
+        background = words[-1] == "&"
+        if words[0] == "export":
+            self._environment.update(word.split("=", 1) for word in words[1:])
+            return ""
         if words[0] == "python":
             words[:1] = [sys.executable, "-W", "error"]
         elif words[0] == "pytest":
@@ -100,7 +130,16 @@ class Room:
             words[:1] = [sys.executable, "-m", "aemp_core"]
         else:
             raise AssertionError(f"no test knows how to run {line!r}")
+        if background:
+            self.start(words[:-1])
+            return ""
         return self.run(words)
+
+    def _free_port(self) -> str:
+        if self._port is None:
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                self._port = str(server.getsockname()[1])
+        return self._port
 
     def run(self, words: list[str]) -> str:
         result = subprocess.run(
@@ -118,7 +157,11 @@ class Room:
 @pytest.mark.timeout(300)  # a page is many processes, one after the other
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    room = Room(tmp_path)
+    with contextlib.closing(Room(tmp_path)) as room:
+        try_blocks(page, room)
+
+
+def try_blocks(page: Path, room: Room) -> None:
     output: str | None = None
     for block in blocks(page):
         where = f"{page.name}, line {block.line}"
