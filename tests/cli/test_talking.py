@@ -388,3 +388,14 @@ def test_top_fills_a_terminal_and_takes_keys(trio: Trio) -> None:
         assert terminal.process.wait(timeout=SECONDS) == 0
     finally:
         terminal.close()
+
+
+def test_top_leaves_the_terminal_as_it_was_also_on_sigterm(trio: Trio) -> None:
+    terminal = Terminal(trio, "top", "-i", "30")
+    try:
+        terminal.until("sorted by rate")
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.until("\x1b[?1049l")
+        assert terminal.process.wait(timeout=SECONDS) == 143
+    finally:
+        terminal.close()

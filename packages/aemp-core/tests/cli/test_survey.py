@@ -188,8 +188,8 @@ def test_graphs_hold_every_node_and_every_link_once():
     dot = list(as_dot(network()))
     assert dot[0] == "graph aemp {" and dot[-1] == "}"
     assert [line for line in dot if "--" in line] == [
-        '  "a" -- "hub" [label="tcp"];',
         '  "a" -- "b" [label="tcp"];',
+        '  "a" -- "hub" [label="tcp"];',
         '  "b" -- "hub" [label="tcp"];',
     ]
     assert '  "far" [color=red, style=dashed];' in dot

@@ -170,8 +170,8 @@ async def _watch_group(visit: Visit, group: str, as_json: bool) -> None:
 
 
 async def _watch(visit: Visit, begin: Callable[[Groups], Any]) -> None:
-    interrupted = interruption()
     async with _at_home(visit) as here:
+        interrupted = interruption()
         begin(here)
         await interrupted.wait()
 

@@ -61,7 +61,7 @@ def pairs(survey: Survey) -> list[Pair]:
     """Every link of a survey once, told by the end whose ID comes first if both tell it."""
     found: dict[tuple[str, str], Pair] = {}
     for node in sorted(survey.nodes.values(), key=lambda each: in_order(each.id)):
-        for row in node.links:
+        for row in sorted(node.links, key=lambda row: in_order(row["id"])):
             other = row["id"]
             if row.get("state") == "up" and other in survey.nodes and other != node.id:
                 if (other, node.id) not in found:

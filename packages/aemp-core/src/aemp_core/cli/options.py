@@ -32,6 +32,7 @@ __all__ = [
     "read_secret_file",
     "secret_file",
     "timeout",
+    "unless",
     "visiting",
     "within",
 ]
@@ -208,7 +209,10 @@ async def within(seconds: float, what: str, waiting: Coroutine[Any, Any, T]) -> 
 
 
 def interruption() -> asyncio.Event:
-    """An event that Ctrl-C sets, for commands that end in good order by it."""
+    """An event that Ctrl-C sets from now on, for commands that end in good order by it.
+
+    Before, Ctrl-C is what it always is: so call this when there is something to end in good order.
+    """
     import asyncio
     import signal
 
@@ -216,6 +220,23 @@ def interruption() -> asyncio.Event:
     with suppress(NotImplementedError, RuntimeError):  # not on Windows, not in other threads
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     return interrupted
+
+
+async def unless(interrupted: asyncio.Event, doing: Coroutine[Any, Any, object]) -> bool:
+    """Wait for `doing`; False if the event came first, which cancels it."""
+    import asyncio
+
+    task, waiting = asyncio.ensure_future(doing), asyncio.ensure_future(interrupted.wait())
+    both: set[asyncio.Future[Any]] = {task, waiting}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            return False
+        task.result()
+        return True
+    finally:
+        for each in both:
+            each.cancel()
 
 
 def read_secret_file(path: str) -> bytes:

@@ -14,7 +14,7 @@ from ..errors import AempError
 from ..ids import check_node_id
 from .asking import ask
 from .columns import milliseconds
-from .options import Visit, as_json, interruption, visiting
+from .options import Visit, as_json, interruption, unless, visiting
 from .outcome import DONE, TIMED_OUT
 from .text import printable, to_json
 
@@ -75,11 +75,9 @@ class _Pinging:
 
     async def run(self, count: int | None, interval: float) -> int:
         """Ping until `count` or Ctrl-C; the exit code."""
-        interrupted = interruption()
         async with self._visit.node() as node:
-            reached = asyncio.ensure_future(self._visit.reach(node, self._id))
-            if not await _unless(interrupted, reached):
-                return self._sum_up(0.0)
+            await self._visit.reach(node, self._id)
+            interrupted = interruption()
             if not self._as_json:
                 session = node.peers[self._id].session
                 where = "" if session is None else f" ({session.info.origin})"
@@ -87,8 +85,7 @@ class _Pinging:
             begun = node.loop.time()
             while not interrupted.is_set():
                 due = begun + self._sent * interval
-                asking = asyncio.ensure_future(self._ping(node))
-                if not await _unless(interrupted, asking) or self._sent == count:
+                if not await unless(interrupted, self._ping(node)) or self._sent == count:
                     break
                 # Behind the beat: at once, and from there on.
                 begun += max(0.0, node.loop.time() - due - interval)
@@ -138,21 +135,6 @@ class _Pinging:
                 values = " / ".join(milliseconds(value) for value in figures.values())
                 click.echo(f"{' / '.join(figures)} = {values}")
         return DONE if self._taken else TIMED_OUT
-
-
-async def _unless(interrupted: asyncio.Event, doing: asyncio.Future[None]) -> bool:
-    """Wait for `doing`; False if Ctrl-C came first, which cancels it."""
-    waiting = asyncio.ensure_future(interrupted.wait())
-    try:
-        both: set[asyncio.Future[Any]] = {waiting, doing}
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            doing.result()
-            return True
-        return False
-    finally:
-        waiting.cancel()
-        doing.cancel()
 
 
 def _ms(seconds: float) -> float:

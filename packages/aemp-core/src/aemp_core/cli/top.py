@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -14,7 +15,8 @@ import click
 
 from .board import SORT_KEYS, Board
 from .columns import shown, width
-from .options import Visit, as_json, interruption, visiting
+from .options import Visit, as_json, interruption, unless, visiting
+from .outcome import DONE, TERMINATED
 from .rates import Rates
 from .survey import Survey
 from .text import to_json
@@ -48,7 +50,7 @@ __all__ = ["command"]
     help="Which nodes come first: those with most of it.",
 )
 @as_json
-def command(visit: Visit, interval: float, count: int | None, sort: str, as_json: bool) -> None:
+def command(visit: Visit, interval: float, count: int | None, sort: str, as_json: bool) -> int:
     """Show what the nodes of the network are doing, and go on showing it.
 
     Every --interval each node that can be found is asked again. On a terminal the picture fills the
@@ -68,7 +70,7 @@ def command(visit: Visit, interval: float, count: int | None, sort: str, as_json
       aemp top --interval 10 --sort memory
       aemp top -n 1 --json | jq '.nodes[] | {id, lag}'
     """
-    asyncio.run(_Watching(visit, interval, count, sort, as_json).run())
+    return asyncio.run(_Watching(visit, interval, count, sort, as_json).run())
 
 
 class _Watching:
@@ -84,21 +86,22 @@ class _Watching:
         self._as_json = as_json
         self._ended: asyncio.Event
 
-    async def run(self) -> None:
-        """Watch until `count`, q or Ctrl-C."""
-        self._ended = interruption()
+    async def run(self) -> int:
+        """Watch until `count`, q or Ctrl-C; the exit code."""
         async with self._visit.node() as node:
             seeds = await self._visit.join(node)
             survey, rates = Survey(self._visit, node), Rates()
             board = Board(survey, rates, self._sort)
             await survey.walk(seeds)
             rates.take(survey)
+            self._ended = interruption()
             if sys.stdout.isatty() and not self._as_json:
                 with _Screen(board, self._ended) as screen:
                     screen.draw()
                     await self._go_on(survey, rates, screen.draw, 1)
-            else:
-                await self._go_on(survey, rates, lambda: self._print(board), 0)
+                return screen.code
+            await self._go_on(survey, rates, lambda: self._print(board), 0)
+            return DONE
 
     async def _go_on(
         self, survey: Survey, rates: Rates, draw: Callable[[], None], drawn: int
@@ -111,7 +114,8 @@ class _Watching:
                 await asyncio.wait_for(self._ended.wait(), due - loop.time())
                 return
             # Whoever takes longer is late, and holds up nobody.
-            await survey.again(self._interval / 2)
+            if not await unless(self._ended, survey.again(self._interval / 2)):
+                return
             rates.take(survey)
             draw()
             drawn += 1
@@ -134,24 +138,36 @@ class _Screen:
         self._ended = ended
         self._live = Live(screen=True, auto_refresh=False)
         self._keys: Any = None
+        self._silence = logging.NullHandler()
+        self.code = DONE
 
     def __enter__(self) -> _Screen:
         self._keys = _keys(self._pressed)
         self._keys.__enter__()
         self._live.start()
+        # What is logged would be written across the picture.
+        logging.getLogger().addHandler(self._silence)
+        loop = asyncio.get_running_loop()
         with suppress(AttributeError, NotImplementedError):  # not on Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, self.draw)
+            loop.add_signal_handler(signal.SIGWINCH, self.draw)
+            loop.add_signal_handler(signal.SIGTERM, self._terminated)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
         self._keys.__exit__(None, None, None)
+        logging.getLogger().removeHandler(self._silence)
 
     def draw(self) -> None:
         """Show what there is now."""
         room, height = self._live.console.size
         foot = f"sorted by {self._board.sort}: s sorts by another column; q quits"
         self._live.update(self._board.picture(room, height, foot), refresh=True)
+
+    def _terminated(self) -> None:
+        """By SIGTERM: as always, but the terminal is left as it was found."""
+        self.code = TERMINATED
+        self._ended.set()
 
     def _pressed(self, key: str) -> None:
         if key in ("q", "Q"):
