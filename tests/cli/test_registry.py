@@ -74,7 +74,6 @@ def test_groups_lists_groups_and_who_is_in_one(shop: Network) -> None:
     ]  # fmt: skip
     ports = shop.aemp("groups", "greeters").stdout.splitlines()
     assert len(ports) == 2 and all(port.startswith("shop#") for port in ports)
-    assert json.loads(shop.aemp("groups", "--json", "greeters").stdout) == ports
     line = failed(shop, "groups", "greters")
     assert line == "aemp: no port is in the group 'greters': did you mean 'greeters'?"
 
@@ -88,7 +87,6 @@ def test_db_reads_families(shop: Network) -> None:
         ["apple", "shop", "2"],
         ["melon", "shop", '{"each": 5}'],
     ]
-    assert shop.aemp("db", "get", "prices", "apple").stdout == "2\n"
     assert json.loads(shop.aemp("db", "get", "--json", "prices", "melon").stdout) == {"each": 5}
     assert shop.aemp("db", "keys", "prices").stdout == "apple\nmelon\n"
 

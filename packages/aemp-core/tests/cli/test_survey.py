@@ -222,6 +222,17 @@ def test_a_table_never_is_wider_than_the_terminal_and_keeps_what_matters(width):
     assert lines[2].startswith("m")
 
 
+def test_a_column_that_may_be_cut_is_cut_before_it_is_left_out():
+    columns = [Column("KEY"), Column("OWNER", rank=1), Column("VALUE", least=10)]
+    rows = [["k" * 30, "o" * 10, "v" * 20_000]]
+    lines = printed(lay_out(columns, rows, 60), width=60)
+    assert lines[1] == "k" * 30 + "  " + "o" * 10 + "  " + "v" * 15 + "…"
+    lines = printed(lay_out(columns, rows, 40), width=40)
+    assert lines[1] == "k" * 27 + "…  " + "v" * 9 + "…", "the owner has no room any more"
+    (line,) = str(lay_out(columns, rows, None)).splitlines()[1:]
+    assert line.endswith("v" * 20_000)
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (140, 50), (40, 12), (80, 8), (30, 5)])
 def test_the_board_fits_on_the_screen(width, height):
     rows = [found("hub", *(f"w{n}" for n in range(30)), seed=True)]

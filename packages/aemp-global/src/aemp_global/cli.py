@@ -230,7 +230,7 @@ def get(visit: Visit, as_json: bool, family: str, key: str | None) -> None:
     elif as_json:
         click.echo(to_json({name: value for name, (value, _) in rows.items()}))
     else:
-        columns = [Column("KEY"), Column("OWNER", rank=1), Column("VALUE", rank=2)]
+        columns = [Column("KEY"), Column("OWNER", rank=1), Column("VALUE", least=20)]
         cells = [
             [printable(name), owner, for_people([value])]
             for name, (value, owner) in sorted(rows.items())

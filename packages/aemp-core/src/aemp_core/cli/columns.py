@@ -1,7 +1,7 @@
 """Columns: tables as people read them, in as many columns as there is room for.
 
-On a terminal a table is as wide as that at most: columns that matter least are left out, and of
-the first one, the name of the thing, the end is cut. Elsewhere nothing is left out or cut, so that
+On a terminal a table is as wide as that at most: columns that matter least are left out, and some
+are cut, as the first one is, the name of the thing. Elsewhere nothing is left out or cut, so that
 what is piped into another program is whole.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["Column", "age", "count", "lay_out", "milliseconds", "shown", "size", "width"]
 
@@ -32,11 +32,13 @@ class Column:
         head: what is above it.
         right: whether it is aligned to the right, as numbers are.
         rank: those of the greatest rank are left out first, 0 never.
+        least: it may be cut to so many characters; 0: never, but for the first column.
     """
 
     head: str
     right: bool = False
     rank: int = 0
+    least: int = 0
 
 
 def width() -> int | None:
@@ -51,10 +53,9 @@ def lay_out(
     rows: Sequence[Sequence[str]],
     room: int | None,
     styles: Sequence[str] = (),
-) -> Table:
+) -> Text:
     """A table of at most `room` characters; `styles` are those of the rows, for terminals."""
     from rich.cells import cell_len
-    from rich.table import Table
     from rich.text import Text
 
     widths = [
@@ -62,31 +63,41 @@ def lay_out(
         for place, column in enumerate(columns)
     ]
     kept = list(range(len(columns)))
-
-    def needed(name: int) -> int:
-        return name + sum(widths[place] + GAP for place in kept if place)
-
     if room is not None:
-        while needed(min(widths[0], NAME_WIDTH)) > room:
+        least = [
+            min(width, column.least or (width if place else NAME_WIDTH))
+            for place, (width, column) in enumerate(zip(widths, columns, strict=True))
+        ]
+        while (spare := room - sum(least[place] + GAP for place in kept) + GAP) < 0:
             last = max(kept, key=lambda place: (columns[place].rank, place))
             if not columns[last].rank:
                 break
             kept.remove(last)
-        widths[0] = max(1, min(widths[0], room - needed(0)))
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, collapse_padding=True)
-    for place in kept:
-        column = columns[place]
-        table.add_column(
-            Text(column.head),
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            width=widths[place],
-        )
+        # What there is more goes to what may be cut, the first column first.
+        for place in kept:
+            more = min(widths[place] - least[place], max(0, spare))
+            widths[place] = least[place] + more
+            spare -= more
+        widths[0] = max(1, widths[0] + min(0, spare))
+    text = Text(no_wrap=True, overflow="crop")
+
+    def add(row: Sequence[str], style: str) -> None:
+        for place in kept:
+            cell = Text(row[place], style)
+            cell.truncate(widths[place], overflow="ellipsis")
+            blank = widths[place] - cell.cell_len
+            if columns[place].right:
+                cell.pad_left(blank)
+            elif place != kept[-1]:
+                cell.pad_right(blank)
+            text.append_text(cell)
+            text.append("\n" if place == kept[-1] else " " * GAP)
+
+    add([column.head for column in columns], "bold")
     for place, row in enumerate(rows):
-        style = styles[place] if place < len(styles) else ""
-        table.add_row(*(Text(row[each]) for each in kept), style=style)
-    return table
+        add(row, styles[place] if place < len(styles) else "")
+    text.right_crop(1)
+    return text
 
 
 def shown(thing: Any) -> None:
@@ -97,7 +108,7 @@ def shown(thing: Any) -> None:
     if room is not None:
         Console(width=room).print(thing, highlight=False)
         return
-    console = Console(width=10_000, no_color=True, highlight=False)
+    console = Console(width=10_000_000, no_color=True, highlight=False)
     with console.capture() as captured:
         console.print(thing)
     for line in captured.get().splitlines():

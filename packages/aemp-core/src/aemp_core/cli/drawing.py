@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .asking import Row, number, words
-from .columns import Column, age, count, lay_out, milliseconds, size, width
+from .columns import NAME_WIDTH, Column, age, count, lay_out, milliseconds, size, width
 from .survey import Found, Survey, in_order
 from .text import printable
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
 __all__ = ["Pair", "as_dot", "as_json", "as_mermaid", "as_table", "as_tree", "pairs"]
@@ -28,13 +27,13 @@ NAMED = 4
 
 COLUMNS = [
     Column("NODE"),
-    Column("NODE"),
+    Column("NODE", least=NAME_WIDTH),
     Column("OVER", rank=1),
     Column("UP FOR", right=True, rank=2),
     Column("SENT", right=True, rank=4),
     Column("RECEIVED", right=True, rank=5),
     Column("WAITING", right=True, rank=3),
-    Column("ADDRESS", rank=6),
+    Column("ADDRESS", rank=6, least=21),
 ]
 
 
@@ -80,7 +79,7 @@ def as_json(survey: Survey) -> dict[str, Any]:
     }
 
 
-def as_table(survey: Survey) -> Table:
+def as_table(survey: Survey) -> Text:
     """A row for each link."""
     rows = [
         [

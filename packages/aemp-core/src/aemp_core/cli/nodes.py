@@ -23,7 +23,7 @@ COLUMNS = [
     Column("ROUND TRIP", right=True, rank=4),
     Column("VERSION", rank=5),
     Column("HOST", rank=6),
-    Column("ADDRESS", rank=7),
+    Column("ADDRESS", rank=7, least=21),
 ]
 
 

@@ -22,7 +22,7 @@ COLUMNS = [
     Column("BYTES", right=True, rank=5),
     Column("MONITORS", right=True, rank=4),
     Column("TASKS", right=True, rank=6),
-    Column("HANDLER", rank=2),
+    Column("HANDLER", rank=2, least=12),
 ]
 
 
