@@ -86,7 +86,7 @@ async def _first(
 # -- groups ----------------------------------------------------------------------------------------
 
 
-@click.command("groups")
+@click.command("groups", short_help="List groups, or the ports in one.")
 @visiting
 @watching
 @as_json
@@ -179,7 +179,7 @@ async def _watch(visit: Visit, begin: Callable[[Groups], Any]) -> None:
 # -- the registry ----------------------------------------------------------------------------------
 
 
-@click.group("db")
+@click.group("db", short_help="Read what nodes have registered.")
 def db() -> None:
     """Read the registry: families of values by key, each written by one node.
 
@@ -203,7 +203,7 @@ def families(visit: Visit, as_json: bool) -> None:
     _list(asyncio.run(_sizes(visit, "")), ("FAMILY", "KEYS"), as_json)
 
 
-@db.command()
+@db.command(short_help="Print the values of a family, or that of one key.")
 @visiting
 @as_json
 @click.argument("family")
@@ -282,7 +282,7 @@ async def _rows(visit: Visit, family: str, key: str | None) -> dict[str, tuple[A
         return rows
 
 
-@db.command()
+@db.command(short_help="Print what is in a family, and what changes.")
 @visiting
 @as_json
 @click.argument("family")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Visit",
     "as_json",
+    "beyond",
     "interruption",
     "read_secret_file",
     "secret_file",
@@ -152,9 +153,14 @@ async def _hint(node: Node, name: str) -> str:
         if not isinstance(answer, BaseException):
             known.update(each for each in answer if isinstance(each, str))
     if name in known:
-        return ": other nodes know it, but it does not answer"
+        return f": other nodes know it, but it does not answer{beyond(node)}"
     near = nearest(name, known - {node.id, name}, cutoff=0.6)
     return "" if near is None else f": did you mean {near!r}?"
+
+
+def beyond(node: Node) -> str:
+    """What keeps a visitor from nodes that others know; "" if it is nothing of its own."""
+    return "" if node.address_hooks else "; only aemp-global finds nodes beyond the seeds"
 
 
 def visiting(command: Command) -> Command:

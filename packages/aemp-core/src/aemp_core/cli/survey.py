@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AempError, CallTimeout
 from ..status import DENIED
 from .asking import Row, ask, link_rows, number, status, words
+from .options import beyond
 from .outcome import Failed
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Survey:
             told = await status(node, node_id, self._timeout)
             _, rows = await link_rows(node, node_id, self._timeout, LINKS)
         except CallTimeout:
-            found.error = f"no link to it within {self._timeout:g} s"
+            found.error = f"no link to it within {self._timeout:g} s{beyond(node)}"
         except AempError as error:
             found.error = str(error).removeprefix(f"{node_id}: ")
             if found.error == DENIED:

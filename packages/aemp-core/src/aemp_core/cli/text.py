@@ -20,7 +20,7 @@ from ..errors import UsageError
 __all__ = ["for_people", "json_args", "message_of", "printable", "to_json"]
 
 json_args = click.option(
-    "--json-args", is_flag=True, help="Read each MESSAGE word as JSON instead of as a string."
+    "--json-args", is_flag=True, help="Read each word that is sent as JSON instead of as a string."
 )
 
 
