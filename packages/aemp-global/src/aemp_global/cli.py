@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aemp_core.cli.manual import Command, Group
 from aemp_core.cli.options import Visit, as_json, interruption, visiting, within
 from aemp_core.cli.outcome import Failed
 from aemp_core.cli.text import for_people, printable, to_json
@@ -86,7 +87,18 @@ async def _first(
 # -- groups ----------------------------------------------------------------------------------------
 
 
-@click.command("groups", short_help="List groups, or the ports in one.")
+@click.command(
+    "groups",
+    short_help="List groups, or the ports in one.",
+    cls=Command,
+    examples=[
+        ("aemp groups --seed tcp://10.0.0.1:4040", "List the groups of the network."),
+        ("aemp groups greeters", "List the ports in one of them."),
+        ("aemp groups --watch --json greeters", "Go on telling who comes and leaves, for scripts."),
+    ],
+    exit_codes={1: "no port is in GROUP"},
+    see_also=["db", "ports"],
+)
 @visiting
 @watching
 @as_json
@@ -95,14 +107,6 @@ def groups(visit: Visit, watch: bool, as_json: bool, group: str | None) -> int:
     """List the groups of the network, or the ports that are in GROUP, one on each line.
 
     With --watch: "+ PORT" for each that is there or comes, "- PORT" for each that leaves.
-
-    Exit code 1: no port is in GROUP.
-
-    \b
-    Examples:
-      aemp groups --seed tcp://10.0.0.1:4040
-      aemp cal "$(aemp groups greeters | head -n 1)" hello
-      aemp groups --watch --json greeters
     """
     import asyncio
 
@@ -179,7 +183,16 @@ async def _watch(visit: Visit, begin: Callable[[Groups], Any]) -> None:
 # -- the registry ----------------------------------------------------------------------------------
 
 
-@click.group("db", short_help="Read what nodes have registered.")
+@click.group(
+    "db",
+    short_help="Read what nodes have registered.",
+    cls=Group,
+    examples=[
+        ("aemp db families", "List what is registered."),
+        ("aemp db get prices", "Print the values of a family."),
+    ],
+    see_also=["groups"],
+)
 def db() -> None:
     """Read the registry: families of values by key, each written by one node.
 
@@ -188,37 +201,38 @@ def db() -> None:
     """
 
 
-@db.command()
+@db.command(
+    cls=Command,
+    examples=[
+        ("aemp db families --seed tcp://10.0.0.1:4040", "List what is registered in the network."),
+    ],
+    see_also=["db get"],
+)
 @visiting
 @as_json
 def families(visit: Visit, as_json: bool) -> None:
-    """List the families, and how many keys each has.
-
-    \b
-    Examples:
-      aemp db families --seed tcp://10.0.0.1:4040
-    """
+    """List the families, and how many keys each has."""
     import asyncio
 
     _list(asyncio.run(_sizes(visit, "")), ("FAMILY", "KEYS"), as_json)
 
 
-@db.command(short_help="Print the values of a family, or that of one key.")
+@db.command(
+    short_help="Print the values of a family, or that of one key.",
+    cls=Command,
+    examples=[
+        ("aemp db get --seed tcp://10.0.0.1:4040 prices", "Print a family."),
+        ("aemp db get --json prices apple", "Print one value of it, for scripts."),
+    ],
+    exit_codes={1: "there is no such family or key"},
+    see_also=["db mon"],
+)
 @visiting
 @as_json
 @click.argument("family")
 @click.argument("key", required=False)
 def get(visit: Visit, as_json: bool, family: str, key: str | None) -> None:
-    """Print the values of FAMILY with their keys and the nodes that wrote them, or that of KEY.
-
-    Exit code 1: there is no such family or key.
-
-    \b
-    Examples:
-      aemp db get --seed tcp://10.0.0.1:4040 prices
-      aemp db get prices apple
-      aemp db get --json prices | jq .apple
-    """
+    """Print the values of FAMILY with their keys and the nodes that wrote them, or that of KEY."""
     import asyncio
 
     from aemp_core.cli.columns import Column, lay_out, shown, width
@@ -238,19 +252,19 @@ def get(visit: Visit, as_json: bool, family: str, key: str | None) -> None:
         shown(lay_out(columns, cells, width()))
 
 
-@db.command()
+@db.command(
+    cls=Command,
+    examples=[
+        ("aemp db keys --seed tcp://10.0.0.1:4040 prices", "Print what there are prices of."),
+    ],
+    exit_codes={1: "there is no such family"},
+    see_also=["db get"],
+)
 @visiting
 @as_json
 @click.argument("family")
 def keys(visit: Visit, as_json: bool, family: str) -> None:
-    """Print the keys of FAMILY, one on each line.
-
-    Exit code 1: there is no such family.
-
-    \b
-    Examples:
-      aemp db keys --seed tcp://10.0.0.1:4040 prices
-    """
+    """Print the keys of FAMILY, one on each line."""
     import asyncio
 
     names = sorted(asyncio.run(_rows(visit, family, None)))
@@ -282,7 +296,14 @@ async def _rows(visit: Visit, family: str, key: str | None) -> dict[str, tuple[A
         return rows
 
 
-@db.command(short_help="Print what is in a family, and what changes.")
+@db.command(
+    short_help="Print what is in a family, and what changes.",
+    cls=Command,
+    examples=[
+        ("aemp db mon --seed tcp://10.0.0.1:4040 prices", "Follow the changes of a family."),
+    ],
+    see_also=["db get"],
+)
 @visiting
 @as_json
 @click.argument("family")
@@ -290,10 +311,6 @@ def mon(visit: Visit, as_json: bool, family: str) -> None:
     """Print what is in FAMILY and what changes there, until Ctrl-C.
 
     "+ KEY VALUE" is there or was added, "~ KEY VALUE" was changed, "- KEY" was deleted.
-
-    \b
-    Examples:
-      aemp db mon --seed tcp://10.0.0.1:4040 prices
     """
     import asyncio
 

@@ -11,6 +11,7 @@ import click
 from ..errors import EvalFailed, PortKilled
 from ..ids import check_node_id
 from ..reason import describe
+from .manual import Command
 from .options import Visit, as_json, visiting, within
 from .outcome import Failed
 from .text import for_people, to_json
@@ -22,7 +23,18 @@ REFUSED = "eval is not allowed here"
 REMEDY = ": the setting 'rules' of that node must allow it ('aemp eval --help' shows such a rule)"
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        (
+            "aemp eval --seed tcp://10.0.0.1:4040 worker 'len(node.ports)'",
+            "Ask a node how many ports it has.",
+        ),
+        ("aemp eval worker -", "Have it run what comes in on the standard input."),
+    ],
+    exit_codes={1: "the node refused, or the text raised an error"},
+    see_also=["spawn"],
+)
 @visiting
 @as_json
 @click.argument("node_id", metavar="NODE")
@@ -39,11 +51,6 @@ def command(visit: Visit, as_json: bool, node_id: str, text: str) -> None:
 
     \b
       rules = [{ node = "anon/*", allow = ["eval"] }]
-
-    \b
-    Examples:
-      aemp eval --seed tcp://10.0.0.1:4040 worker 'len(node.ports)'
-      aemp eval worker - < script.py
     """
     if text == "-":
         text = sys.stdin.read()

@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from .columns import Column, age, count, lay_out, milliseconds, shown, width
+from .manual import Command
 from .options import Visit, as_json, visiting
 from .outcome import DONE, TIMED_OUT
 from .survey import Found, Survey, in_order, surveyed
@@ -27,7 +28,15 @@ COLUMNS = [
 ]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("aemp nodes --seed tcp://10.0.0.1:4040", "List the nodes of the network of that seed."),
+        ("aemp nodes --json", "The same for scripts, one JSON object on each line."),
+    ],
+    exit_codes={0: "every node answered", 3: "some node did not answer"},
+    see_also=["trace", "top"],
+)
 @visiting
 @as_json
 def command(visit: Visit, as_json: bool) -> int:
@@ -35,13 +44,6 @@ def command(visit: Visit, as_json: bool) -> int:
 
     A node that others tell of and that does not answer within --timeout is "silent"; one whose
     rules do not let it tell is "denied". With --json there is one JSON object on each line.
-
-    Exit code 0: every node answered; 3: some did not.
-
-    \b
-    Examples:
-      aemp nodes --seed tcp://10.0.0.1:4040
-      aemp nodes --json | jq -r .id
     """
     survey = asyncio.run(_list(visit))
     rows = sorted(survey.nodes.values(), key=lambda found: (not found.seed, in_order(found.id)))

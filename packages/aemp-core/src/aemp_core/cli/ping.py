@@ -14,6 +14,7 @@ from ..errors import AempError
 from ..ids import check_node_id
 from .asking import ask
 from .columns import milliseconds
+from .manual import Command
 from .options import Visit, as_json, interruption, unless, visiting
 from .outcome import DONE, TIMED_OUT
 from .text import printable, to_json
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["command", "statistics_of"]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("aemp ping --seed tcp://10.0.0.1:4040 worker", "Ask every second, until Ctrl-C."),
+        ("aemp ping -c 100 -i 0.01 worker", "Ask a hundred times in a second."),
+    ],
+    exit_codes={0: "something was answered", 3: "nothing was answered"},
+    see_also=["doctor", "top"],
+)
 @visiting
 @click.option(
     "-c",
@@ -52,13 +61,6 @@ def command(visit: Visit, count: int | None, interval: float, as_json: bool, nod
     makes a new link. At the end, also by Ctrl-C, come the figures of all that were answered.
 
     With --json there is one JSON object for each question, and one with the figures at the end.
-
-    Exit code 0: something was answered; 3: nothing was.
-
-    \b
-    Examples:
-      aemp ping --seed tcp://10.0.0.1:4040 worker
-      aemp ping -c 100 -i 0.01 worker
     """
     return asyncio.run(_Pinging(visit, check_node_id(node_id), as_json).run(count, interval))
 

@@ -10,6 +10,7 @@ import click
 from ..ids import check_node_id
 from .asking import Row, ask_pages, number, words
 from .columns import Column, count, lay_out, shown, size, width
+from .manual import Command
 from .options import Visit, as_json, visiting
 from .text import printable, to_json
 
@@ -26,7 +27,14 @@ COLUMNS = [
 ]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("aemp ports --seed tcp://10.0.0.1:4040 worker", "List the ports of the node 'worker'."),
+        ("aemp ports --json --limit 100000 worker", "List all of very many, for scripts."),
+    ],
+    see_also=["nodes", "top"],
+)
 @visiting
 @click.option(
     "--limit",
@@ -45,11 +53,6 @@ def command(visit: Visit, limit: int, as_json: bool, node_id: str) -> None:
     waits for its answer); "busy" has an async handler running. WAITING counts messages that have
     arrived and wait for the port. HANDLER names the default handler or the coroutine, and the tags
     that have a handler of their own. With --json there is one JSON object on each line.
-
-    \b
-    Examples:
-      aemp ports --seed tcp://10.0.0.1:4040 worker
-      aemp ports worker --json | jq -r 'select(.waiting > 0) | .port'
     """
     total, rows = asyncio.run(_list(visit, check_node_id(node_id), limit))
     if as_json:

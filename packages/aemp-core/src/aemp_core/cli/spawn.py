@@ -10,6 +10,7 @@ import click
 from ..errors import PortKilled
 from ..ids import check_node_id
 from ..reason import SPAWN_ERROR, describe
+from .manual import Command
 from .options import Visit, as_json, visiting, within
 from .outcome import DONE, FAILED, Failed
 from .text import json_args, message_of, printable, to_json
@@ -20,7 +21,24 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        (
+            "aemp spawn --seed tcp://10.0.0.1:4040 worker tasks:resize picture.png",
+            "Have a node run a function in a new port.",
+        ),
+        (
+            "aemp spawn --wait --json-args worker tasks:count '{\"files\": 3}'",
+            "The same, and wait until the port ends.",
+        ),
+    ],
+    exit_codes={
+        0: "the function runs, or has ended normally",
+        1: "it was refused, or the port died",
+    },
+    see_also=["eval", "mon"],
+)
 @visiting
 @click.option("--wait", is_flag=True, help="Stay until the port ends, and print why it did.")
 @as_json
@@ -45,13 +63,6 @@ def command(
 
     The function must be @exposed in a module that NODE was told to load (setting expose), and the
     rules of NODE must let this visitor, anon/..., spawn.
-
-    Exit code 0: the function runs, or has ended normally; 1: it was refused, or the port died.
-
-    \b
-    Examples:
-      aemp spawn --seed tcp://10.0.0.1:4040 worker tasks:resize picture.png
-      aemp spawn --wait --json-args worker tasks:count '{"files": 3}'
     """
     words = message_of(arguments, json_args)
     return asyncio.run(_spawn(visit, wait, as_json, check_node_id(node_id), function, words))

@@ -15,6 +15,7 @@ import click
 
 from .board import SORT_KEYS, Board
 from .columns import shown, width
+from .manual import Command
 from .options import Visit, as_json, interruption, unless, visiting
 from .outcome import DONE, TERMINATED
 from .rates import Rates
@@ -24,7 +25,15 @@ from .text import to_json
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("aemp top --seed tcp://10.0.0.1:4040", "Watch the nodes of the network."),
+        ("aemp top --interval 10 --sort memory", "Look every ten seconds, the largest first."),
+        ("aemp top -n 1 --json", "One picture for scripts."),
+    ],
+    see_also=["nodes", "trace"],
+)
 @visiting
 @click.option(
     "-i",
@@ -63,12 +72,6 @@ def command(visit: Visit, interval: float, count: int | None, sort: str, as_json
     IN/S       messages received from other nodes per second; OUT/S: sent
     LAG        how late the event loop was at most within five seconds
     late       the node has not answered yet; silent: it did not within --timeout
-
-    \b
-    Examples:
-      aemp top --seed tcp://10.0.0.1:4040
-      aemp top --interval 10 --sort memory
-      aemp top -n 1 --json | jq '.nodes[] | {id, lag}'
     """
     return asyncio.run(_Watching(visit, interval, count, sort, as_json).run())
 

@@ -8,6 +8,7 @@ import click
 
 from . import drawing
 from .columns import shown
+from .manual import Command
 from .options import Visit, as_json, visiting
 from .outcome import DONE, TIMED_OUT
 from .survey import Survey, surveyed
@@ -18,7 +19,15 @@ __all__ = ["command"]
 FORMATS = ("tree", "table", "json", "dot", "mermaid")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("aemp trace --seed tcp://10.0.0.1:4040", "Draw which nodes are linked, as a tree."),
+        ("aemp trace --format dot", "The same for Graphviz."),
+    ],
+    exit_codes={0: "every node answered", 3: "some node did not answer"},
+    see_also=["nodes", "top"],
+)
 @visiting
 @click.option(
     "--format",
@@ -36,13 +45,6 @@ def command(visit: Visit, form: str, as_json: bool) -> int:
     for; "dot" for Graphviz; "mermaid" for Markdown pages. Each node has --timeout to answer, and 16
     are asked at a time. Nodes that others tell of and that do not answer are drawn as such. This
     visitor itself is left out.
-
-    Exit code 0: every node answered; 3: some did not.
-
-    \b
-    Examples:
-      aemp trace --seed tcp://10.0.0.1:4040
-      aemp trace --format dot | dot -Tsvg > network.svg
     """
     survey = asyncio.run(_walk(visit))
     form = "json" if as_json else form
