@@ -6,7 +6,10 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
+from global_kit import within
+
 import aemp_global as gl
+from aemp_core.presence import Presence
 from aemp_core.testing import SimulatedNetwork
 from aemp_global import plugin
 
@@ -42,3 +45,18 @@ async def test_peers_without_it_are_left_in_peace(aemp_network: SimulatedNetwork
     assert not gl.of(node).exchange.neighbours
     assert await node.cal("bare", "info", timeout=5) == ("bare",)
     assert "registry" not in bare.node_port.requests
+
+
+async def test_every_node_of_the_network_is_present_without_a_link(
+    aemp_network: SimulatedNetwork,
+) -> None:
+    await aemp_network.node("hub", seeds=[])
+    one = await aemp_network.node("one", seeds=["memory://hub"])
+    there: dict[str, bool] = {}
+    presence = Presence(one, there.__setitem__)
+    two = await aemp_network.node("two", seeds=["memory://hub"])
+    await within(5, lambda: there == {"hub": True, "two": True})
+    assert one.up_nodes() == ["hub"]
+    await two.crash()
+    await within(30, lambda: there == {"hub": True, "two": False})
+    assert list(presence) == ["hub"]

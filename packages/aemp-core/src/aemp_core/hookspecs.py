@@ -92,6 +92,16 @@ def aemp_findings(node: Node) -> Iterable[Finding]:
 
 
 @hookspec
+def aemp_nodes(node: Node) -> Any:
+    """A function ``(told) -> Guard`` that watches which nodes the network has, linked or not.
+
+    ``told(added, removed)`` gets lists of node IDs: first of all that are known, then whenever
+    some came or went; `Guard.cancel` ends it.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def aemp_commands() -> Iterable[click.Command]:
     """Further subcommands of the ``aemp`` command."""
     raise NotImplementedError

@@ -99,6 +99,7 @@ class Life(Jobs):
         self.address_hooks: list[Callable[[str], Any]] = []
         #: Ends the process and starts it again; only who runs the process can do that.
         self.restart_hook: Callable[[], None] | None = None
+        self.presence_hooks: list[Callable[..., Any]] = []
         self.auth_methods: dict[str, AuthMethod] = {}
         self.framings: dict[str, Framing] = {}
         self._transports: dict[str, Transport] = {}
@@ -201,6 +202,7 @@ class Life(Jobs):
         self.features.extend(_flat(hook.aemp_features(node=node)))
         self.authorise_hooks = hook.aemp_authorise(node=node)
         self.address_hooks = hook.aemp_addresses(node=node)
+        self.presence_hooks = hook.aemp_nodes(node=node)
 
     async def __aenter__(self) -> Node:
         return await self.start()

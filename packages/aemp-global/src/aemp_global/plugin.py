@@ -13,6 +13,7 @@ from aemp_core.hookspecs import hookimpl
 if TYPE_CHECKING:
     import click
 
+    from aemp_core.monitor import Guard
     from aemp_core.node import Node
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "aemp_features",
     "aemp_joined",
     "aemp_node_started",
+    "aemp_nodes",
     "aemp_requests",
     "aemp_transports",
 ]
@@ -70,6 +72,14 @@ def aemp_joined(node: Node) -> str:
     from .groups import of
 
     return of(node).unsettled()
+
+
+@hookimpl
+def aemp_nodes(node: Node) -> Callable[..., Guard]:
+    """Every node that is in the registry."""
+    from .groups import of
+
+    return of(node).watch_nodes
 
 
 @hookimpl

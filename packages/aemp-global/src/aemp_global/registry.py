@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from aemp_core.context import current_port_of, require_port
 from aemp_core.errors import UsageError
-from aemp_core.ids import check_port_id
+from aemp_core.ids import check_port_id, is_node_id
 from aemp_core.monitor import Guard
 from aemp_core.ports import Port
 
+from .directory import NODES
 from .entries import GONE, OWNER_BYTES, OWNER_ENTRIES, Key, check_family, check_key, snapshot
 from .errors import RegistryFull
 from .families import FamilyWatch
@@ -216,6 +217,18 @@ class Registry(Service):
                 report(*found)
 
         return WatchGuard(self, owner, FamilyWatch(family, told))
+
+    def watch_nodes(self, told: Callable[[list[str], list[str]], object]) -> WatchGuard:
+        """Watch which nodes are in the registry: ``told(added, removed)``, first with all."""
+        self.ready()
+        owner = current_port_of(self.node)
+
+        def report(values: Any, added: list[str], changed: Any, removed: list[str]) -> None:
+            if added or removed:
+                nodes = [node_id for node_id in added if is_node_id(node_id)]
+                self.node.call_in(owner, told, nodes, removed)
+
+        return self.watch_family(NODES, owner, report)
 
     def begin_watch(self, guard: WatchGuard, watch: FamilyWatch) -> None:
         """Follow a family, and begin to report when it is known."""
