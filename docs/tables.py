@@ -247,9 +247,31 @@ GLOBAL_LIMITS = [
 ]
 
 
+LOG_LIMITS = [
+    ("log_feed.BURST", "records", "sent at once after a rest: further ones are left out"),
+    ("log_feed.RATE", "records per second", "sent in the long run: the same"),
+    ("log_feed.RESERVE", "records", "of that burst, and of those that wait: for WARNING and above"),
+    ("log_feed.WAITING_RECORDS", "records", "waiting for one catcher: the same"),
+    ("log_feed.WAITING_BYTES", "B", "of them: the same"),
+    ("log_feed.NOTICE_SECONDS", "s", "between two records that say how many were left out"),
+    ("log_feed.TEXT_BYTES", "B", "of one record's text: the rest is cut off"),
+    ("log_feed.BATCH_BYTES", "B", "sent to a catcher that has not answered"),
+    ("log_feed.PAUSE_SECONDS", "s", "between two batches at least"),
+    ("log_feed.PEER_FEEDS", "catchers", "of one asking node: refused"),
+    ("log_feed.TOTAL_FEEDS", "catchers", "of one node: refused"),
+    ("services.log.LINGER_SECONDS", "s", "before a node without a link is dialled for its log"),
+    ("services.log.LONGEST_PAUSE", "s", "longest pause between two attempts to do so"),
+]
+
+
 def limits() -> str:
     """Limits and times, with the constants that hold them."""
     return _limits("aemp_core", LIMITS)
+
+
+def log_limits() -> str:
+    """The same for log feeds."""
+    return _limits("aemp_core", LOG_LIMITS)
 
 
 def global_limits() -> str:
@@ -261,7 +283,7 @@ def _limits(package: str, places: list[tuple[str, str, str]]) -> str:
     from aemp_core import Settings
 
     def row(place: str, unit: str, meaning: str) -> list[str]:
-        module, name = place.split(".")
+        module, name = place.rsplit(".", 1)
         if module == "settings":
             value, shown = getattr(Settings(), name), f"setting `{name}`"
         else:
@@ -318,6 +340,7 @@ TABLES: dict[str, Callable[[], str]] = {
         greeting,
         limits,
         live,
+        log_limits,
         modules,
         requests,
         settings,

@@ -162,7 +162,7 @@ async def test_plugins_add_words_to_the_greeting():
         async with nodes("a", "b") as (a, b):
             await a.up("b", 5)
             features = a.peers["b"].session.info.features
-            assert features == {"fence", "status", "one", "of-b"}
+            assert features == {"fence", "log", "status", "one", "of-b"}
     finally:
         plugin_manager().unregister(Plugin)
 

@@ -57,7 +57,7 @@ CLOSE_SECONDS = 5.0
 #: Loop turns it gives queued work, which may make new work of itself for ever.
 CLOSE_TURNS = 10_000
 #: What core answers beyond protocol version 1, told in the greeting; plugins add words of theirs.
-FEATURES = ("fence", "status")
+FEATURES = ("fence", "log", "status")
 
 
 class Life(Jobs):
@@ -91,7 +91,7 @@ class Life(Jobs):
         self.callees: dict[str, Callee] = {}
         self.peers: dict[str, Peer] = {}
         self.addresses: list[str] = []
-        self.rules = Rules(self.settings.rules)
+        self.rules = Rules(self.settings.rules, proven=self.settings.cert is not None)
         self.features = list(FEATURES)
         #: What plugins keep with this node, each under a class of theirs.
         self.extensions: dict[type, Any] = {}

@@ -35,16 +35,18 @@ def load_exposed(module: str) -> None:
 async def load_service(service: str | tuple[Any, ...]) -> None:
     """Load one service: import ``package.module``, or call ``(package.module:function, ...)``.
 
-    An async function is awaited.
+    Importing a module again for another node of this process does nothing: one that is to start
+    something with each node has a function ``__aemp_service__``. An async function is awaited.
 
     Raises:
         ConfigError: the service cannot be loaded or raised; the text says which, what and where.
     """
-    if isinstance(service, str):
-        _import("services", service)
-        return
-    name, *arguments = service
+    name, *arguments = (service,) if isinstance(service, str) else service
     function = _import("services", name)
+    if isinstance(service, str):
+        function = getattr(function, "__aemp_service__", None)
+        if function is None:
+            return
     try:
         result = function(*arguments)
         if isawaitable(result):

@@ -21,6 +21,7 @@ from .errors import FATAL, AempError
 from .expose import exposed_function
 from .ids import check_port_id, split_port
 from .jobs import awaited
+from .log_feed import feed
 from .ports import REASON_BYTES, Kill
 from .reason import Reason, no_such_port, text_of
 from .spawner import REQUEST as SPAWN
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NodePort", "Request", "Rules"]
 
-#: What a peer may do where no rule names it.
+#: What a peer may do where no rule names it. Where certificates prove who is who, `log` is off.
 DEFAULTS: Mapping[str, bool] = {
     "spawn": True,
     "call": True,
@@ -43,6 +44,7 @@ DEFAULTS: Mapping[str, bool] = {
     "relay": False,
     "restart": False,
     "inspect": True,
+    "log": True,
 }
 
 #: What takes a monitor back or tells of an end is never refused: it asks for nothing.
@@ -58,18 +60,23 @@ log = logging.getLogger("aemp_core.requests")
 class Rules:
     """Who may ask for what: the first rule that matches a node and names the word decides."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], *, proven: bool = False) -> None:
+        """`proven`: node IDs are proven by certificates, so rules about them are worth something.
+
+        With a shared secret whoever is in may call itself by any ID: no rule would keep it out.
+        """
         self._rules = rules
+        self._defaults = {**DEFAULTS, "log": not proven}
 
     def allow(self, node_id: str, word: str) -> bool:
-        """Whether `node_id` may use `word`, one of `DEFAULTS`."""
+        """Whether `node_id` may use `word`: one of `settings.RULE_WORDS`."""
         for rule in self._rules:
             if fnmatch.fnmatchcase(node_id, rule.node):
                 if word in rule.deny:
                     return False
                 if word in rule.allow:
                     return True
-        return DEFAULTS[word]
+        return self._defaults[word]
 
     def allow_group(self, node_id: str, group: str) -> bool:
         """Whether ports of `node_id` may be registered in a group: the first rule that matches the
@@ -157,6 +164,7 @@ class NodePort:
             "fence": _fence,
             "eval": _eval,
             "restart": _restart,
+            "log": feed,
             SPAWN: _spawn,
             **STATUS,
         }

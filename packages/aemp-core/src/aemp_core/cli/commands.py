@@ -30,6 +30,7 @@ BUILT_IN = {
     "doctor": "Examine why a node cannot join, and say what to do.",
     "eval": "Have a node run Python text, and print the value.",
     "help": "Read the manual of a command.",
+    "log": "Show the log records of all nodes as they happen.",
     "mon": "Wait for the end of a port or node and print why it ended.",
     "nodes": "List the nodes of the network.",
     "ping": "Measure how long a question to a node takes.",

@@ -56,7 +56,7 @@ def reload(node: Node, before: Settings, after: Settings) -> Settings:
     if "seeds" in changed:
         node.dialler.reseed(changed["seeds"])
     node.settings = dataclasses.replace(node.settings, **changed)
-    node.rules = Rules(node.settings.rules)
+    node.rules = Rules(node.settings.rules, proven=node.settings.cert is not None)
     if "log_level" in changed:
         logging.getLogger().setLevel(after.log_level)
     node.call_in(None, lambda: plugin_manager().hook.aemp_reload(node=node))
