@@ -264,6 +264,19 @@ LOG_LIMITS = [
 ]
 
 
+SHELL_LIMITS = [
+    ("cli.shell.history.KEPT_TEXTS", "texts", "of the history: older ones are left out"),
+    ("cli.shell.history.TEXT_LENGTH", "characters", "of one text: a longer one is not kept"),
+    ("cli.shell.history.FILE_BYTES", "B", "of its file: cut back to the newest half"),
+    ("cli.shell.completion.ANSWER_SECONDS", "s", "for another node to tell ports or names"),
+    ("cli.shell.completion.ROWS", "ports", "of a node that are offered: the oldest"),
+    ("services.shell.COMPLETIONS", "names", "of a session that are offered"),
+    ("services.shell.OUTPUT_LENGTH", "characters", "of output in one message: further ones follow"),
+    ("services.evaluator.KEPT_TEXTS", "texts", "whose lines tracebacks can show"),
+    ("settings.send_limit", "B", "of output that waits for a shell: its session ends"),
+]
+
+
 def limits() -> str:
     """Limits and times, with the constants that hold them."""
     return _limits("aemp_core", LIMITS)
@@ -272,6 +285,11 @@ def limits() -> str:
 def log_limits() -> str:
     """The same for log feeds."""
     return _limits("aemp_core", LOG_LIMITS)
+
+
+def shell_limits() -> str:
+    """The same for shells."""
+    return _limits("aemp_core", SHELL_LIMITS)
 
 
 def global_limits() -> str:
@@ -344,6 +362,7 @@ TABLES: dict[str, Callable[[], str]] = {
         modules,
         requests,
         settings,
+        shell_limits,
         transitions,
     )
 }

@@ -39,6 +39,7 @@ BUILT_IN = {
     "restart": "Have a running node leave the network and come back.",
     "run": "Run a node until SIGTERM or Ctrl-C.",
     "secret": "Make the secret that the nodes of a network share.",
+    "shell": "Evaluate Python, line by line, in a node of the network.",
     "snd": "Send a message to a port.",
     "spawn": "Create a port on a node, running an exposed function.",
     "top": "Watch nodes, links, queues and rates.",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..node import Node
     from ..services.log import LogEntry
 
-__all__ = ["command"]
+__all__ = ["command", "join"]
 
 #: Styles of levels on a terminal, the most severe first.
 STYLES = (
@@ -93,8 +93,7 @@ async def _show(
         click.echo(printable(f"{node_id}: {text}"), err=True)
 
     async with visit.node() as node:
-        await within(visit.timeout, f"a link to any seed: {', '.join(node.settings.seeds)}",
-                     _linked(node))  # fmt: skip
+        await join(visit, node)
         catcher = LogCatcher(node, show, level=level, nodes=nodes, told=told)
         try:
             await asyncio.wait_for(screen.closed(), seconds)
@@ -104,12 +103,13 @@ async def _show(
             catcher.cancel()
 
 
-async def _linked(node: Node) -> None:
-    """Return when there is a link to any node."""
+async def join(visit: Visit, node: Node) -> None:
+    """Wait for a link to any seed."""
     up = asyncio.Event()
     guard = node.mon_nodes(lambda *_: up.set())
     if not node.up_nodes():
-        await up.wait()
+        what = f"a link to any seed: {', '.join(node.settings.seeds)}"
+        await within(visit.timeout, what, up.wait())
     guard.cancel()
 
 
