@@ -6,12 +6,11 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from .conftest import Network, end, read_line
+from .conftest import AEMP, SECONDS, Network, end, read_line
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -38,24 +37,33 @@ def beating(seconds: float = 0.05, count: int = 1, text: str = "sold") -> str:
     return f"services=[['beatservice:beat', {seconds}, {count}, '{text}']]"
 
 
-@dataclass
-class Seed:
-    process: subprocess.Popen[str]
-    address: str
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    path = tmp_path_factory.mktemp("log")
+    (path / "beatservice.py").write_text(SERVICE)
+    secret = "a secret of the tests only"
+    return Network(path, {**os.environ, "AEMP_SECRET": secret, "AEMP_LOG_LEVEL": "INFO"})
 
 
-@pytest.fixture
-def seed(network: Network, start: Start) -> Seed:
-    network.environment["AEMP_LOG_LEVEL"] = "INFO"
-    (network.path / "beatservice.py").write_text(SERVICE)
-    words = ("nodeid=seed", "binds=tcp://127.0.0.1:0", beating())
-    process = start("run", *words, stderr=subprocess.DEVNULL)
-    return Seed(process, read_line(process, "address "))
+@pytest.fixture(scope="module")
+def seed(network: Network) -> Iterator[str]:
+    """The address of a node that logs a beat, for all tests of this file."""
+    process = subprocess.Popen(
+        [*AEMP, "run", "nodeid=seed", "binds=tcp://127.0.0.1:0", beating()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=network.path,
+        env=network.environment,
+    )
+    yield read_line(process, "address ")
+    process.kill()
+    process.communicate(timeout=SECONDS)
 
 
-def worker(start: Start, seed: Seed, name: str, *words: str) -> subprocess.Popen[str]:
+def worker(start: Start, seed: str, name: str, *words: str) -> subprocess.Popen[str]:
     process = start(
-        "run", f"nodeid={name}", f"seeds={seed.address}", *(words or (beating(),)),
+        "run", f"nodeid={name}", f"seeds={seed}", *(words or (beating(),)),
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     assert read_line(process, "node ") == name
@@ -72,9 +80,9 @@ def records(catcher: subprocess.Popen[str], node: str, text: str) -> dict[str, s
     raise AssertionError(f"no record {text!r} of {node}")
 
 
-def test_nodes_that_are_there_that_join_and_that_are_killed(seed: Seed, start: Start) -> None:
+def test_nodes_that_are_there_that_join_and_that_are_killed(seed: str, start: Start) -> None:
     first = worker(start, seed, "worker/1")
-    catcher = start("log", "--json", "--seed", seed.address)
+    catcher = start("log", "--json", "--seed", seed)
     record = records(catcher, "seed", "sold")
     assert (record["level"], record["logger"]) == ("INFO", "shop.till")
     assert record["time"].endswith("+00:00")
@@ -93,8 +101,8 @@ def test_nodes_that_are_there_that_join_and_that_are_killed(seed: Seed, start: S
     assert "Traceback" not in errors
 
 
-def test_lines_for_people_and_an_end(network: Network, seed: Seed) -> None:
-    result = network.aemp("log", "--seed", seed.address, "--for", "1", "see*")
+def test_lines_for_people_and_an_end(network: Network, seed: str) -> None:
+    result = network.aemp("log", "--seed", seed, "--for", "0.7", "see*")
     assert (result.returncode, result.stderr) == (0, "seed: caught; it logs from INFO on\n")
     lines = result.stdout.splitlines()
     assert lines
@@ -106,9 +114,9 @@ def test_lines_for_people_and_an_end(network: Network, seed: Seed) -> None:
         assert text.startswith("sold ")
 
 
-def test_a_flood_on_one_node_hides_no_other(seed: Seed, start: Start) -> None:
+def test_a_flood_on_one_node_hides_no_other(seed: str, start: Start) -> None:
     worker(start, seed, "worker/1", beating(0.02, 200, "noise"))
-    catcher = start("log", "--json", "--seed", seed.address, stderr=subprocess.DEVNULL)
+    catcher = start("log", "--json", "--seed", seed, stderr=subprocess.DEVNULL)
     text = records(catcher, "worker/1", "")["text"]
     while "left out" not in text:
         text = records(catcher, "worker/1", "")["text"]
@@ -118,17 +126,17 @@ def test_a_flood_on_one_node_hides_no_other(seed: Seed, start: Start) -> None:
 
 
 def test_a_catcher_that_nobody_reads_is_no_burden(
-    network: Network, seed: Seed, start: Start
+    network: Network, seed: str, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its output stands still for longer than any silence is tolerated; its node does not."""
-    network.environment["AEMP_HEARTBEAT"] = "1"
+    monkeypatch.setitem(network.environment, "AEMP_HEARTBEAT", "1")
     texts = beating(0.02, 20, "x" * 500)
     worker(start, seed, "worker/1", texts)
-    catcher = start("log", "--json", "--seed", seed.address, stderr=subprocess.DEVNULL)
-    watch = start("mon", "--seed", seed.address, "--for", "4", "worker/1")
+    catcher = start("log", "--json", "--seed", seed, stderr=subprocess.DEVNULL)
+    watch = start("mon", "--seed", seed, "--for", "3", "worker/1")
     records(catcher, "seed", "sold")
     # For as long as this takes nobody reads.
-    assert network.aemp("cal", "--seed", seed.address, "worker/1", "time").returncode == 0
+    assert network.aemp("cal", "--seed", seed, "worker/1", "time").returncode == 0
     output, _ = watch.communicate(timeout=40)
     assert (watch.returncode, output) == (3, "")
     text = records(catcher, "worker/1", "")["text"]
@@ -140,8 +148,8 @@ def test_a_catcher_that_nobody_reads_is_no_burden(
     assert code == 130
 
 
-def test_a_reader_that_has_seen_enough_ends_it(seed: Seed, start: Start) -> None:
-    catcher = start("log", "--seed", seed.address)
+def test_a_reader_that_has_seen_enough_ends_it(seed: str, start: Start) -> None:
+    catcher = start("log", "--seed", seed)
     assert catcher.stdout is not None and catcher.stderr is not None
     catcher.stdout.readline()
     catcher.stdout.close()
@@ -161,10 +169,8 @@ def test_a_node_that_refuses_says_how_to_allow_it(network: Network, start: Start
     assert 'allow = ["log"] }], in the configuration of seed' in result.stderr
 
 
-def test_the_service_collects_them_in_one_log(network: Network, seed: Seed, start: Start) -> None:
-    collector = start(
-        "run", "nodeid=collector", f"seeds={seed.address}", "services=aemp_core.services.log"
-    )
+def test_the_service_collects_them_in_one_log(network: Network, seed: str, start: Start) -> None:
+    collector = start("run", "nodeid=collector", f"seeds={seed}", "services=aemp_core.services.log")
     assert collector.stderr is not None
     for line in collector.stderr:
         if "aemp_core.services.log: seed shop.till: sold" in line:
