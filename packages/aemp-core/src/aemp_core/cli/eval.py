@@ -33,7 +33,7 @@ REMEDY = ": the setting 'rules' of that node must allow it ('aemp eval --help' s
         ("aemp eval worker -", "Have it run what comes in on the standard input."),
     ],
     exit_codes={1: "the node refused, or the text raised an error"},
-    see_also=["spawn"],
+    see_also=["shell", "spawn"],
 )
 @visiting
 @as_json

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..ids import is_node_id
+from .manual import Command
 from .options import Visit, as_json, visiting, within
 from .text import printable, to_json
 
@@ -35,7 +36,17 @@ STYLES = (
 )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        (
+            "aemp log --seed tcp://10.0.0.1:4040 --level WARNING",
+            "Show what any node warns of.",
+        ),
+        ("aemp log --json worker/1 'cache/*'", "Follow some nodes, for scripts."),
+    ],
+    see_also=["top", "mon"],
+)
 @visiting
 @as_json
 @click.option(
@@ -64,10 +75,6 @@ def command(
 
     Records go to the standard output, time, node, level, logger and text; which nodes are caught,
     refuse or are lost, to the standard error output.
-
-    \b
-    aemp log --seed tcp://10.0.0.1:4040 --level WARNING
-    aemp log --json worker/1 "cache/*" | jq .text
     """
     from ..services.log import level_of
 

@@ -13,6 +13,7 @@ import click
 
 from ...ids import check_node_id
 from ..log import join
+from ..manual import Command
 from ..options import Visit, visiting
 from ..outcome import DONE, FAILED, INTERRUPTED
 
@@ -25,7 +26,19 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("aemp shell --seed tcp://10.0.0.1:4040", "Talk to the network in Python."),
+        (
+            """aemp shell --seed tcp://10.0.0.1:4040 -c 'await cal("worker", "time")'""",
+            "Run one line and print its value.",
+        ),
+        ("aemp shell worker/1", "Evaluate lines on another node, if its rules allow it."),
+    ],
+    exit_codes={1: "the text, or the script, raised"},
+    see_also=["eval", "log"],
+)
 @visiting
 @click.option("-c", "text", metavar="TEXT", help="Run TEXT, print its last value, and end.")
 @click.argument("node_id", metavar="[NODE]", required=False)
@@ -40,12 +53,7 @@ def command(visit: Visit, text: str | None, node_id: str | None) -> int:
     With NODE lines are evaluated there, as code of that node: it must allow it by a rule,
     rules = [{ node = "anon/*", allow = ["eval"] }].
 
-    If the standard input is no terminal it is run as one script. Exit code 1: it raised.
-
-    \b
-    aemp shell --seed tcp://10.0.0.1:4040
-    aemp shell --seed tcp://10.0.0.1:4040 -c 'await cal("worker", "time")'
-    aemp shell worker/1 < script.py
+    If the standard input is no terminal it is run as one script.
     """
     if node_id is not None:
         check_node_id(node_id)
