@@ -133,7 +133,8 @@ class Room:
         if background:
             self.start(words[:-1])
             return ""
-        return self.run(words)
+        output = self.run(words)
+        return output if self._port is None else output.replace(self._port, "4040")
 
     def _free_port(self) -> str:
         if self._port is None:
