@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from . import process
 from .__main__ import main
 from .measure import Row, measure, sweep
 from .peers import PEERS, Distribution, Peer, Program, Work, pick, works_of
@@ -97,6 +101,27 @@ def test_the_table_of_peers_marks_what_others_do_better():
         "| rate |  | 2 M/s | 1 M/s: 2 (2 to 2) | **4 M/s: 0.5** (0.5 to 0.5) |",
         "| time |  | 20 us |  | **10 us: 2** (2 to 2) |",
     ]
+
+
+def test_an_interrupted_run_leaves_no_process_behind(tmp_path, monkeypatch):
+    file = tmp_path / "pid"
+    script = f"sleep 3600 & echo $! > {file}.new; mv {file}.new {file}; wait"
+
+    class Interrupted(subprocess.Popen):
+        def communicate(self, *arguments, **words):
+            while not file.exists():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "_command", lambda *_, **words: ["sh", "-c", script])
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_once("started:elsewhere", Run(1))
+    command = Path("/proc", file.read_text().strip(), "cmdline")
+    while (
+        command.exists() and command.read_bytes()
+    ):  # until it is gone, or has only its status left
+        time.sleep(0.01)
 
 
 def test_a_goal_is_reached_or_not():
