@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,8 @@ def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def beside_others(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def beside_others(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The lines of a table of what peers do; bold is what another does better than AEMP."""
-    rows = [row for row in rows if row["others"]]
     names = list(dict.fromkeys(name for row in rows for name in row["others"]))
     yield f"| work | where | AEMP | {' | '.join(names)} |"
     yield f"| --- | --- | --- |{' --- |' * len(names)}"
@@ -64,5 +63,7 @@ def figure(number: float, unit: str) -> str:
 if __name__ == "__main__":
     figures = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
     print(*table(figures), sep="\n")
-    if any(row["others"] for row in figures):
-        print("", *beside_others(figures), sep="\n")
+    for remote in (False, True):
+        rows = [row for row in figures if row["others"] and bool(row["where"]) == remote]
+        if rows:
+            print("", *beside_others(rows), sep="\n")
