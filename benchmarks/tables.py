@@ -36,7 +36,8 @@ def beside_others(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"| work | where | AEMP | {' | '.join(names)} |"
     yield f"| --- | --- | --- |{' --- |' * len(names)}"
     for row in rows:
-        cells = [row["text"], row["where"], figure(row["ours"]["median"], row["unit"])]
+        text = row["text"].partition(", beside ")[0]
+        cells = [text, row["where"], figure(row["ours"]["median"], row["unit"])]
         for name in names:
             other = row["others"].get(name)
             cells.append(_beside(other, row["unit"]) if other else "")
