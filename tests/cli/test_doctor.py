@@ -97,7 +97,7 @@ async def test_one_good_seed_is_enough_and_one_node_may_be_two_seeds() -> None:
     async with Node("seed", binds=binds, secret=SECRET) as seed:
         joins, found = await examine(seeds=[*seed.addresses, "tcp://127.0.0.1:1"])
     assert joins
-    assert named(found, "1: connection").state == "problem"
+    assert named(found, "tcp://127.0.0.1:1: connection").state == "problem"
     assert named(found, f"{seed.addresses[1]}: link").text.startswith("the node of another seed")
 
 

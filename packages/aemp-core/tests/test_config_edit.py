@@ -269,6 +269,16 @@ def test_of_two_edits_at_the_same_moment_neither_is_lost(
     assert seeds == ["tcp://a:1", "tcp://b:2", "tcp://d:4", "tcp://c:3"]
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_edits_stays_its_owners(path: Path) -> None:
+    for each in (path, path.parent):
+        os.chown(each, 4321, 1234)
+    with editing(path) as edit:
+        edit.set(None, "heartbeat", 6)
+    for each in (path, path.with_name(f".{path.name}.lock")):
+        assert (each.stat().st_uid, each.stat().st_gid) == (4321, 1234)
+
+
 def test_an_edit_that_takes_too_long_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config_edit, "LOCK_SECONDS", 0.0)
     with editing(path), pytest.raises(ConfigError, match="waiting for another edit to end"):

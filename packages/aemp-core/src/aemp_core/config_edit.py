@@ -234,6 +234,10 @@ def _locked(path: Path) -> Iterator[None]:
     name = path.with_name(f".{path.name}.lock")
     handle = os.open(name, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
+        if os.name == "posix" and os.geteuid() == 0:
+            # So that the owner can open it, too, after root was the first to edit.
+            owner = (path if path.exists() else path.parent).stat()
+            os.fchown(handle, owner.st_uid, owner.st_gid)
         _lock(path, handle)
         yield
     finally:

@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 from cli_kit import aemp, failed, here
 
+from aemp_core.cli.words import CHOICES
+from aemp_core.config import parse_text
+
 SECONDS = 30
 TEXT = "[profile.worker]\n[profile.seed]\nparent = 'worker'\n"
 
@@ -70,6 +73,12 @@ def test_words_that_are_known_beforehand(line: str, words: list[str], config: Pa
     assert (done.returncode, done.stderr) == (0, "")
     found = [row.split("\t")[1] for row in done.stdout.splitlines() if row]
     assert sorted(found) == sorted(words)
+
+
+def test_every_word_that_is_offered_is_one() -> None:
+    for key, words in CHOICES.items():
+        for word in words:
+            parse_text(key, word)
 
 
 @pytest.mark.parametrize("text", ["[profile.", "hartbeat = 5\n[profile.a]\n", None])
