@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import socket
@@ -192,11 +193,46 @@ async def test_a_unix_socket_that_is_bound_already(tmp_path: Path) -> None:
     assert finding.text.startswith("the node me runs already")
 
 
+async def test_the_node_itself_is_at_the_seed() -> None:
+    async with Node("me", binds=["tcp://127.0.0.1:0"], secret=SECRET) as node:
+        joins, found = await examine(nodeid="me", seeds=node.addresses)
+    assert not joins
+    finding = named(found, f"{node.addresses[0]}: node ID")
+    assert (finding.state, finding.text) == (
+        "warning", "the node me itself is there, or a second one with its ID"
+    )  # fmt: skip
+
+
+async def test_a_name_is_told_with_its_addresses() -> None:
+    async with Node("seed", binds=["tcp://127.0.0.1:0"], secret=SECRET) as seed:
+        address = seed.addresses[0].replace("127.0.0.1", "localhost")
+        joins, found = await examine(seeds=[address])
+    assert joins
+    assert "127.0.0.1" in named(found, f"{address}: name").text
+
+
+async def test_a_machine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "open_connection", hang)
+    finding = await problem(seeds=["tcp://127.0.0.1:1"], timeout=0.05)
+    assert finding.text == "127.0.0.1 did not answer within 0.05 s"
+    assert "firewalls" in finding.remedy
+
+
 async def test_nobody_listens_there() -> None:
     finding = await problem(seeds=["tcp://127.0.0.1:1"])
     assert finding.about == "seed tcp://127.0.0.1:1: connection"
     assert finding.text == "127.0.0.1: Connection refused"
     assert finding.remedy.startswith("start the node there")
+
+
+async def test_no_socket_is_there(tmp_path: Path) -> None:
+    finding = await problem(seeds=[f"unix://{tmp_path}/dir/socket"])
+    assert finding.about.endswith("socket: connection")
+    assert finding.text == "No such file or directory: does a node listen there?"
+    assert finding.remedy == "start the node there, as the same user"
 
 
 async def test_a_name_that_cannot_be_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,6 +304,35 @@ async def test_something_that_hangs_up() -> None:
     assert "tls://" in finding.remedy
 
 
+GREETS = (
+    b"aemp;1;seed;hmac_sha3_512_role;json;incarnation=0Vc1dVTbVBrVv3\n"
+    + base64.b64encode(bytes(range(66)))
+    + b"\n"
+)
+
+
+async def test_something_that_greets_and_proves_nothing() -> None:
+    async def talk(reader: Any, writer: Any) -> None:
+        writer.write(GREETS)
+
+    async with listening(talk) as address:
+        finding = await problem(seeds=[address], timeout=0.3)
+    assert finding.about == f"seed {address}: proof"
+    assert finding.text == "neither proved nor refused within 0.3 s"
+
+
+async def test_something_that_greets_and_hangs_up() -> None:
+    async def talk(reader: Any, writer: Any) -> None:
+        writer.write(GREETS)
+        await reader.readline()
+        writer.close()
+
+    async with listening(talk) as address:
+        finding = await problem(seeds=[address])
+    assert finding.about in (f"seed {address}: proof", f"seed {address}: greeting")
+    assert "the peer closed the connection" in finding.text
+
+
 async def test_another_secret() -> None:
     async with Node("seed", binds=["tcp://127.0.0.1:0"], secret=b"another secret there") as seed:
         finding = await problem(seeds=seed.addresses)
@@ -335,6 +400,19 @@ async def test_a_certificate_that_is_good(certs: Path) -> None:
     assert joins
     assert named(found, "certificate").text.startswith("aemp://example/me until 20")
     assert named(found, "proof").text.endswith("certificate aemp://example/seed")
+
+
+async def test_the_node_of_the_certificate_is_up_already(certs: Path) -> None:
+    """The visit can only go by the ID in the certificate, and is turned away."""
+    me = credentials(certs)
+    async with (
+        Node("seed", binds=["tls://127.0.0.1:0"], cert=str(certs / "net" / "seed.pem")) as seed,
+        Node("me", cert=me["cert"], seeds=seed.addresses) as node,
+    ):
+        await asyncio.wait_for(node.up("seed"), 20)
+        finding = await problem(seeds=seed.addresses, **me)
+        assert node.node_is_up("seed")
+    assert "another node me is up" in finding.remedy
 
 
 async def test_a_certificate_of_another_ca(certs: Path) -> None:

@@ -7,8 +7,6 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
 from unittest import mock
 
 from aemp_core.cli.entry import main
@@ -16,9 +14,7 @@ from aemp_core.cli.entry import main
 Done = subprocess.CompletedProcess[str]
 
 
-def aemp(
-    *words: str, stdin: str = "", preexec: Callable[[], Any] | None = None, **variables: str
-) -> Done:
+def aemp(*words: str, stdin: str = "", **variables: str) -> Done:
     """Run ``aemp`` with `words`, and with variables in its environment."""
     return subprocess.run(
         [sys.executable, "-m", "aemp_core", *words],
@@ -27,7 +23,6 @@ def aemp(
         text=True,
         timeout=30,
         env={**os.environ, **variables},
-        preexec_fn=preexec,
     )
 
 

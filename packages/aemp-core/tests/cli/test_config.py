@@ -247,13 +247,15 @@ def unchanged(done: Done, file: Path, why: str) -> None:
     assert {each.name for each in file.parent.iterdir()} <= {file.name, f".{file.name}.lock"}
 
 
-def test_a_file_that_may_not_grow_is_left_as_it_was(process: Run, file: Path) -> None:
+def test_a_file_that_may_not_grow_is_left_as_it_was(run: Run, file: Path) -> None:
     """What a quota does: the write itself fails, half-way."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-
-    unchanged(process("config", "set", "role", "auto", preexec=limit), file, "File too large")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        done = run("config", "set", "role", "auto")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    unchanged(done, file, "File too large")
 
 
 @pytest.fixture

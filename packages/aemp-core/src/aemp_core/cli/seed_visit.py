@@ -69,6 +69,11 @@ REMEDIES = [
         "compare 'aemp ca show' with the certificates of both nodes, and copy network.pem to both",
     ),
     (
+        r"does a node listen there",
+        "connection",
+        "start the node there, as the same user",
+    ),
+    (
         r"no complete handshake",
         "greeting",
         "something that does not speak AEMP listens there: mend the address",
