@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Literal
@@ -243,3 +244,41 @@ def test_what_the_old_ca_issued_can_be_revoked_while_it_is_believed(office: Offi
     office.ca.rotate()
     office.ca.revoke(["alice"])
     assert "was revoked" in str(Trust.read(office.ca.trust).flaw(old, "example", time.time()))
+
+
+def test_certificates_issued_side_by_side_are_all_in_the_ledger(ca: CA) -> None:
+    """One that is not could never be revoked by its name."""
+    program = (
+        "import sys; from pathlib import Path; from aemp_tls.authority import CA\n"
+        "ca = CA(Path(sys.argv[1]))\n"
+        "sys.stdin.read(1)\n"
+        "ca.issue(sys.argv[2]); ca.issue(sys.argv[2])\n"
+    )
+    issuers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(ca.directory), f"node-{number}"],
+            stdin=subprocess.PIPE,
+        )
+        for number in range(4)
+    ]
+    ca.issue("before")
+    for issuer in issuers:
+        assert issuer.stdin is not None
+        issuer.stdin.close()
+    assert [issuer.wait(30) for issuer in issuers] == [0] * 4
+    ca.issue("after")
+    names = [each.name for each in ca.ledger]
+    assert (names[0], names[-1]) == ("before", "after")
+    assert sorted(names[1:-1]) == [f"node-{number}" for number in range(4) for _ in range(2)]
+
+
+def test_a_ca_whose_making_was_broken_off(tmp_path: Path) -> None:
+    """The ledger is there, and no CA yet: it says what makes one."""
+    ca = CA.init(tmp_path / "ca", "example")
+    for suffix in ("key", "pem"):
+        (ca.directory / f"ca-1.{suffix}").unlink()
+    for change in (lambda: ca.issue("alice"), ca.retire):
+        with pytest.raises(ConfigError, match="'aemp ca rotate' makes one"):
+            change()
+    assert ca.rotate() == 1
+    assert identity(ca.issue("alice")).network == "example"

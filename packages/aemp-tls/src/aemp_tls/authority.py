@@ -8,14 +8,18 @@
 A network has one CA, or two while the next one takes over (`rotate`): the newest issues, all are
 believed and revoke. Each change is written so that a crash in between leaves a directory that
 works: what was issued is noted before it is handed out, and network.pem is made anew each time.
+Who changes something has the directory locked, and reads first what others wrote: certificates may
+be issued side by side, and none is forgotten.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,10 +91,13 @@ class CA:
     def __init__(self, directory: Path, now: Callable[[], float] = time.time) -> None:
         self.directory = directory
         self._now = now
-        path = directory / LEDGER
-        begin = f"run 'aemp ca init NETWORK --dir {directory}'"
+        self._load()
+
+    def _load(self) -> None:
+        path = self.directory / LEDGER
+        begin = f"run 'aemp ca init NETWORK --dir {self.directory}'"
         if not path.exists():
-            raise ConfigError(f"{directory}: there is no CA here: {begin}")
+            raise ConfigError(f"{self.directory}: there is no CA here: {begin}")
         try:
             stored = json.loads(pem.read(path, begin))
             self.network = check_network(stored["network"])
@@ -142,6 +149,10 @@ class CA:
 
     def rotate(self, *, days: float = CA_DAYS, passphrase: str | None = None) -> int:
         """Make the next CA, which issues from now on, beside the one there is; its number."""
+        with self._changing():
+            return self._rotate(days, passphrase)
+
+    def _rotate(self, days: float, passphrase: str | None) -> int:
         for number in self.numbers():
             self._key(number, passphrase)  # one passphrase for all, found wrong now
         number = max((*self.numbers(), *(each.ca for each in self.ledger)), default=0) + 1
@@ -161,7 +172,12 @@ class CA:
         Raises:
             ConfigError: one of them issued certificates that are still good, and not `force`.
         """
-        *former, newest = self.numbers()
+        with self._changing():
+            return self._retire(passphrase, force)
+
+    def _retire(self, passphrase: str | None, force: bool) -> list[int]:
+        newest = self._newest()
+        former = self.numbers()[:-1]
         good = [each for each in self.ledger if each.ca != newest and self.state(each) == "valid"]
         renewed = {each.name for each in self.ledger if each.ca == newest}
         waiting = sorted({each.name for each in good} - renewed)
@@ -182,6 +198,15 @@ class CA:
         """The numbers of the CAs that are believed, the newest last."""
         found = (path.name[3:-4] for path in self.directory.glob("ca-*.pem"))
         return sorted(int(number) for number in found if number.isdecimal())
+
+    def _newest(self) -> int:
+        numbers = self.numbers()
+        if not numbers:
+            raise ConfigError(
+                f"{self.directory}: there is no certificate of the CA here: 'aemp ca rotate' makes "
+                "one, if you cannot bring it back from a copy"
+            )
+        return numbers[-1]
 
     def certificate(self, number: int) -> x509.Certificate:
         """The certificate of a CA."""
@@ -228,8 +253,15 @@ class CA:
         Returns:
             key and certificate in PEM.
         """
+        with self._changing():
+            return self._issue(name, days, begins, passphrase, key_passphrase)
+
+    def _issue(
+        self, name: str, days: float, begins: float | None, passphrase: str | None,
+        key_passphrase: str | None,
+    ) -> bytes:  # fmt: skip
         grant = Grant.of(self.network, name)
-        number = self.numbers()[-1]
+        number = self._newest()
         ca_key = self._key(number, passphrase)
         ca = self.certificate(number)
         key = new_key(self.kind)
@@ -268,6 +300,13 @@ class CA:
         Raises:
             ConfigError: the file holds no certificate of this CA, or one that was revoked.
         """
+        with self._changing():
+            self._renew(path, days, passphrase, key_passphrase)
+        return self.read(path)
+
+    def _renew(
+        self, path: Path, days: float, passphrase: str | None, key_passphrase: str | None
+    ) -> None:
         identity = self.read(path)
         line = self._line(identity)
         if line is None:
@@ -283,11 +322,8 @@ class CA:
                 f"{path}: its private key is encrypted: give the new one a passphrase, too "
                 "(--key-passphrase-file)"
             )
-        data = self.issue(
-            line.name, days=days, passphrase=passphrase, key_passphrase=key_passphrase
-        )
+        data = self._issue(line.name, days, None, passphrase, key_passphrase)
         pem.write(path, data, private=True, replace=True)
-        return self.read(path)
 
     def read(self, path: Path) -> Identity:
         """The certificate of a node in the file at `path`."""
@@ -312,6 +348,10 @@ class CA:
         Raises:
             ConfigError: there is no such certificate; nothing was revoked.
         """
+        with self._changing():
+            return self._revoke(words, passphrase)
+
+    def _revoke(self, words: Iterable[str], passphrase: str | None) -> list[Issued]:
         for number in self.numbers():
             self._key(number, passphrase)
         now = self._now()
@@ -328,6 +368,20 @@ class CA:
         self._save()
         self._publish(passphrase)
         return list(chosen.values())
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Have nobody else change the CA meanwhile, and know what others changed before."""
+        try:
+            handle = os.open(self.directory, os.O_RDONLY)
+        except OSError as error:
+            raise ConfigError(f"{self.directory}: {error.strerror or error}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)  # ends with this process, however that ends
+            self._load()
+            yield
+        finally:
+            os.close(handle)
 
     # -- files -----------------------------------------------------------------------------------
 
