@@ -44,6 +44,8 @@ __all__ = ["LINGER_SECONDS", "Channel"]
 LINGER_SECONDS = 1.0
 #: Bytes of a TLS record, at most.
 RECORD_BYTES = 16_384
+#: Bytes encrypted at a time: OpenSSL's buffer need not grow to the size of what is written.
+SLICE_BYTES = 131_072
 #: Bytes that a record has beside its data: header, type, and what proves it.
 OVERHEAD_BYTES = 22
 #: Bytes of records that held no data, and of one that has not come to its end, in the life of a
@@ -219,7 +221,7 @@ class Channel(asyncio.Protocol, asyncio.Transport):
         elif self._idle > IDLE_BYTES:
             self._refuse(f"{self._idle} bytes of TLS records came to nothing")
 
-    def _encrypt(self, data: bytes) -> None:
+    def _encrypt(self, data: bytes | memoryview) -> None:
         written = self._tls.write(data)
         if written < len(data):  # it may take less than all
             rest = memoryview(data)[written:]
@@ -275,8 +277,15 @@ class Channel(asyncio.Protocol, asyncio.Transport):
         if not self._shaken:
             self._early.append(data)
         elif data and not self._over:
-            self._encrypt(data)
-            self._raw.write(self._outgoing.read())
+            if len(data) <= SLICE_BYTES:
+                self._encrypt(data)
+                self._raw.write(self._outgoing.read())
+                return
+            rest = memoryview(data)
+            while rest and not self._raw.is_closing():
+                self._encrypt(rest[:SLICE_BYTES])
+                self._raw.write(self._outgoing.read())
+                rest = rest[SLICE_BYTES:]
 
     def can_write_eof(self) -> bool:
         """See `asyncio.WriteTransport`."""
