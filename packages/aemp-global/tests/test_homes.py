@@ -63,8 +63,12 @@ async def test_a_message_to_a_node_that_comes_later_waits_for_it(aemp_world: Wor
     await crowd.close()
 
 
-async def test_a_node_that_loses_its_home_is_at_another_within_a_second(aemp_world: World) -> None:
+@pytest.mark.parametrize("latency", [0.000_1, 0.05])
+async def test_a_node_that_loses_its_home_is_at_another_within_a_second(
+    aemp_world: World, latency: float
+) -> None:
     crowd = await crowd_of(aemp_world, 6)
+    crowd.network.default.latency = latency
     for name in ("n1", "n2"):
         await crowd.processes["n0"].call(crowd.nodes["n0"].up, name)
     lost = home(crowd.nodes["n0"])
@@ -72,10 +76,12 @@ async def test_a_node_that_loses_its_home_is_at_another_within_a_second(aemp_wor
     downs: list[str] = []
     crowd.nodes["n0"].mon_nodes(lambda node_id, up, reason: up or downs.append(node_id))
     crowd.kill(lost)
-    took = await within(
-        1, lambda: all(home(node) not in (None, lost) for name, node in crowd.nodes.items()
-                       if name not in G)
-    )  # fmt: skip
+
+    def at_home(node: mp.Node) -> bool:
+        return home(node) not in (None, lost) and gl.of(node).homing.at_home
+
+    nodes = [node for name, node in crowd.nodes.items() if name not in G]
+    took = await within(1, lambda: all(map(at_home, nodes)))
     assert took < 1
     assert downs == [lost]
     await within(5, crowd.agreed)
