@@ -51,7 +51,7 @@ class Child:
         due: when to start it, while it is waiting.
         began: when it was started or came up, whatever was last.
         silent: for how long the node has said nothing.
-        told_to_abort: whether it was told to end because it is stuck.
+        abort_due: when to kill it, if it was told to end because it is stuck.
         wants_restart: whether it said that it ends in order to be started again.
         reloading: whether it was asked to reload and has not answered.
         reload_wanted: whether it shall reload once it is up.
@@ -64,7 +64,7 @@ class Child:
         self.due = 0.0
         self.began = 0.0
         self.silent = 0.0
-        self.told_to_abort = False
+        self.abort_due: float | None = None
         self.wants_restart = False
         self.reloading = False
         self.reload_wanted = False
@@ -84,22 +84,26 @@ class Child:
         return self._lines
 
     def start(self, now: float) -> None:
-        """Start the process."""
+        """Start the process; `OSError` if the system has no room for one more."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                self._command(theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                # Ctrl-C in a terminal is for us, who pass it on.
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    self._command(theirs.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    # Ctrl-C in a terminal is for us, who pass it on.
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                raise
         self._lines = Lines(ours)
         self.state = State.STARTING
         self.began = now
         self.silent = 0.0
-        self.told_to_abort = self.wants_restart = False
-        self.reloading = self.reload_wanted = False
+        self.abort_due = None
+        self.wants_restart = self.reloading = self.reload_wanted = False
 
     def read(self) -> list[list[Any]]:
         """What it said since the last time."""

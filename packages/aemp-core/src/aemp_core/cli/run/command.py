@@ -123,34 +123,38 @@ def command(
     place = None if child is None else Place.of_text(child)
     recipe = Recipe(words, secret_file, workers, health, loop, place)
     settings = recipe.settings()
-    _prepare(settings)
-    if place is None and (settings.workers or watchdog):
+    tethered = place is not None and place.fd >= 0
+    _prepare(settings, named=tethered and settings.workers > 0)
+    if not tethered and (settings.workers or watchdog):
         from .overseer import Limits, Overseer
 
         limits = Limits(start_timeout, stall_timeout, stop_timeout)
-        return Overseer(recipe, settings, limits, watchdog=watchdog, as_json=as_json).run()
-    return _serve(recipe, settings, as_json, stop_timeout)
+        configured = recipe.configured()
+        return Overseer(recipe, configured, limits, watchdog=watchdog, as_json=as_json).run()
+    return _serve(recipe, settings, as_json, stop_timeout, tethered)
 
 
-def _prepare(settings: Settings) -> None:
+def _prepare(settings: Settings, *, named: bool) -> None:
     # The console script's sys.path begins with its own directory, not with ours.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
-    who = f" [{settings.nodeid}]" if settings.workers else ""
+    who = f" [{settings.nodeid}]" if named else ""
     logging.basicConfig(
         level=settings.log_level,
         format=f"%(asctime)s %(levelname)s{who.replace('%', '%%')} %(name)s: %(message)s",
     )
 
 
-def _serve(recipe: Recipe, settings: Settings, as_json: bool, stop_seconds: float) -> int:
+def _serve(
+    recipe: Recipe, settings: Settings, as_json: bool, stop_seconds: float, tethered: bool
+) -> int:
     from .serving import Serving
 
-    if recipe.place is not None:
+    if tethered:
         # Whoever is ended because its loop is stuck shows where.
         faulthandler.enable()
     serving = Serving(recipe, settings, as_json=as_json, stop_seconds=stop_seconds)
     event_loop.run(serving.run(), recipe.loop)
-    if serving.restarting and (recipe.place is None or recipe.place.fd < 0):
+    if serving.restarting and not tethered:
         serving.again()
     return 0

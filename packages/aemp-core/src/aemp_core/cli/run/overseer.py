@@ -97,9 +97,12 @@ class Overseer:
 
     def run(self) -> int:
         """Run until told to end, or there is no point in going on; return the exit code."""
-        base = expand_node_id(
-            self._settings.nodeid, lambda: new_incarnation(time.time(), os.urandom(8))
-        )
+        place = self._recipe.place
+        if place is None:
+            nodeid = self._settings.nodeid
+            base = expand_node_id(nodeid, lambda: new_incarnation(time.time(), os.urandom(8)))
+        else:
+            base = place.base  # a node that was restarted, and has workers now
         count = self._settings.workers
         sockets = self._directory() if count else ""
         try:
@@ -134,10 +137,9 @@ class Overseer:
         ours, theirs = os.pipe()
         for end in (ours, theirs):
             os.set_blocking(end, False)
-        numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD]
-        former = {number: signal.getsignal(number) for number in numbers}
         wakeup = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
-        for number in numbers:
+        # For good: one more signal on the way out must not end us before we have cleared up.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda caught, _frame: self._caught.append(caught))
         self._selector.register(ours, selectors.EVENT_READ)
         before = time.monotonic()
@@ -154,8 +156,6 @@ class Overseer:
                             os.read(ours, 4096)
         finally:
             signal.set_wakeup_fd(wakeup)
-            for number, handler in former.items():
-                signal.signal(number, handler)
             self._selector.close()
             os.close(ours)
             os.close(theirs)
@@ -291,23 +291,32 @@ class Overseer:
         """Start what is due, end what is stuck."""
         if self._ending is not None:
             return
-        if child.state is State.WAITING and now >= child.due:
-            child.start(now)
-            assert child.lines is not None
-            self._selector.register(child.lines, selectors.EVENT_READ)
-        elif child.told_to_abort:
-            if child.silent >= ABORT_SECONDS:
+        if child.state is State.WAITING:
+            if now >= child.due:
+                self._start(child, now)
+        elif child.abort_due is not None:
+            if now >= child.abort_due:
                 child.kill()
         elif self._watchdog and child.state is State.STARTING:
             if now - child.began >= self._limits.start:
-                self._abort(child, f"did not start within {self._limits.start:g} s")
+                self._abort(child, now, f"did not start within {self._limits.start:g} s")
         elif self._watchdog and child.silent >= self._limits.stall:
-            self._abort(child, f"is stuck: its event loop did nothing for {child.silent:.1f} s")
+            text = f"is stuck: its event loop did nothing for {child.silent:.1f} s"
+            self._abort(child, now, text)
 
-    def _abort(self, child: Child, text: str) -> None:
+    def _start(self, child: Child, now: float) -> None:
+        try:
+            child.start(now)
+        except OSError as error:
+            pause = child.wait(now)
+            log.error("node %s cannot be started: %s: again in %g s", child.node_id, error, pause)
+        else:
+            assert child.lines is not None
+            self._selector.register(child.lines, selectors.EVENT_READ)
+
+    def _abort(self, child: Child, now: float, text: str) -> None:
         log.error("node %s %s: it is ended", child.node_id, text)
-        child.told_to_abort = True
-        child.silent = 0.0
+        child.abort_due = now + ABORT_SECONDS
         child.signal(signal.SIGABRT)
 
     # -- the service manager -----------------------------------------------------------------

@@ -119,8 +119,9 @@ class Serving:
             await starting
         except asyncio.CancelledError:
             return  # told to end before it was up
-        self._up(node)
-        await stopped
+        if not node.closing:  # by what was started meanwhile
+            self._up(node)
+            await stopped
         await self._leave(node)
 
     def _up(self, node: Node) -> None:
@@ -200,9 +201,9 @@ class Serving:
     def again(self) -> None:
         """Become the same command from its start, with the same node ID; does not return."""
         assert self._node is not None
-        os.chdir(self._directory)
-        sys.stdout.flush()
         place = Place(-1, self._node.id).to_text()
+        sys.stdout.flush()
+        os.chdir(self._directory)
         at = len(sys.orig_argv) - len(sys.argv) + 2  # behind the word "run"
         before, after = sys.orig_argv[1:at], sys.orig_argv[at:]
         if after[:1] == ["--child"]:  # not the first time
