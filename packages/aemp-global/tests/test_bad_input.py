@@ -24,12 +24,13 @@ FAMILY = "f"
 class Scene:
     """A hub, an honest node with an entry, and a rogue that says what it likes to the hub."""
 
-    def __init__(self, network: SimulatedNetwork) -> None:
+    def __init__(self, network: SimulatedNetwork, **settings: Any) -> None:
         self.network = network
+        self.settings = settings
 
     async def __aenter__(self) -> Scene:
-        self.hub = await self.network.node("hub", seeds=[])
-        self.victim = await self.network.node("victim", seeds=SEED)
+        self.hub = await self.network.node("hub", seeds=[], **self.settings)
+        self.victim = await self.network.node("victim", seeds=SEED, **self.settings)
         self.rogue = await self.network.node("rogue", seeds=SEED)
         gl.of(self.victim).db_set(FAMILY, "honest", 1)
         await within(5, lambda: gl.of(self.rogue).homing.at_home and self.honest())
@@ -104,6 +105,31 @@ async def test_a_global_claims_the_entries_of_an_ordinary_node(
             await within(10, lambda: gl.of(scene.hub).exchange.held["victim"].home == "rogue")
             await within(10, lambda: gl.of(scene.hub).exchange.held["victim"].home == "hub")
             await within(10, scene.honest)
+
+
+async def test_a_rule_says_who_may_be_global(
+    aemp_network: SimulatedNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = [{"node": "hub", "allow": ["global"]}, {"node": "*", "deny": ["global"]}]
+    async with Scene(aemp_network, rules=rules) as scene:
+        gl.of(scene.rogue).become_global()
+        await scene.refused(caplog, "rogue says that it is global, and may not be by our rules")
+        assert not gl.of(scene.hub).exchange.neighbours["rogue"].is_global
+        node_id, incarnation, attach = claim_of(scene.victim)
+        scene.say("claim", [[node_id, incarnation, attach + 5, 1]])
+        await scene.refused(caplog, "claim of rogue refused: it claims the entries of victim")
+        # Nobody believes it: not one that talks to it, nor one that is told of it, nor one it asks.
+        await scene.victim.up("rogue", 5)
+        await within(5, lambda: gl.of(scene.victim).exchange.neighbours["rogue"].greeted)
+        scene.rogue.snd("victim", "registry", "globals", [["third", [host_id(), "p", []]]])
+        scene.rogue.snd("victim", "registry", "promote")
+        await scene.hub.close()
+        await asyncio.sleep(10)
+        victim = gl.of(scene.victim)
+        assert victim.exchange.home is None and not victim.exchange.is_global
+        assert list(victim.homing.known) == ["hub"]
+        scene.hub = await aemp_network.node("hub", seeds=[], rules=rules)
+        await within(5, scene.honest)
 
 
 async def test_a_node_floods_its_family(

@@ -267,6 +267,22 @@ async def test_the_relaying_global_dies_and_the_contract_holds(aemp_world: World
     await crowd.close()
 
 
+async def test_who_says_nothing_is_missed_at_once_if_the_relaying_global_dies(
+    aemp_world: World,
+) -> None:
+    crowd = await crowd_of_deaf(aemp_world)
+    one, two = crowd.nodes["n0"], crowd.nodes["n1"]
+    reasons: list[Any] = []
+    await crowd.processes["n0"].call(lambda: one.up("n1", 10))
+    one.mon(two.port(), reasons.append)
+    two.mon(one.port(), reasons.append)
+    await asyncio.sleep(3)
+    crowd.kill(origin(one, "n1").rpartition(" ")[2])
+    await within(0.5, lambda: len(reasons) == 2)
+    assert [reason[0] for reason in reasons] == ["transport_error"] * 2
+    await crowd.close()
+
+
 async def test_who_breaks_the_rules_of_streams_loses_that_stream(
     aemp_network: SimulatedNetwork, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -276,9 +292,13 @@ async def test_who_breaks_the_rules_of_streams_loses_that_stream(
     await one.up("other", 5)
     board = gl.of(hub).passage.switchboard
     assert len(board) == 2
+    downs: list[str] = []
+    one.mon_nodes(lambda node_id, is_up, reason: is_up or downs.append(node_id))
     (stream,) = [name for end, name in board._joints if end == "two"]
     two.snd("hub", "relay", "data", stream, b"x" * (WINDOW + 1))
-    await within(5, lambda: "no more than its credit" in caplog.text)
+    await within(5, lambda: "no more than its credit" in caplog.text and downs)
+    await asyncio.sleep(1)
+    assert downs == ["two"]
     assert await one.cal("other", "info", timeout=5) == ("other",)
     for message in (
         ("data", stream, 5), ("data", "", b"x"), ("incoming", "s", ["x"]), ("incoming", "s", 5),

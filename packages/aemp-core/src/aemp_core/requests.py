@@ -45,6 +45,7 @@ DEFAULTS: Mapping[str, bool] = {
     "restart": False,
     "inspect": True,
     "log": True,
+    "global": True,
 }
 
 #: What takes a monitor back or tells of an end is never refused: it asks for nothing.

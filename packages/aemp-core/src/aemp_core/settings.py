@@ -18,7 +18,7 @@ __all__ = ["Rule", "Settings"]
 
 MIN_SECRET_BYTES = 16
 RULE_KEYS = ("node", "allow", "deny", "groups")
-RULE_WORDS = ("eval", "spawn", "call", "kil", "relay", "restart", "inspect", "log")
+RULE_WORDS = ("eval", "spawn", "call", "kil", "relay", "restart", "inspect", "log", "global")
 TOPOLOGIES = ("hub", "mesh")
 ROLES = ("auto", "global", "ordinary")
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
@@ -37,8 +37,8 @@ class Rule:
 
     Attributes:
         node: a shell-style pattern of node IDs, ``*`` for all.
-        allow: words out of ``eval spawn call kil relay restart inspect log`` that such nodes may
-            use.
+        allow: words out of ``eval spawn call kil relay restart inspect log global`` that
+            such nodes may use.
         deny: words they may not use.
         groups: patterns of the groups that ports of such nodes may be registered in; None: the
             rule is not about groups. Where no rule is, any group.

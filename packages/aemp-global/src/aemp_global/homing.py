@@ -58,7 +58,7 @@ class Homing:
 
     def hear_of(self, node_id: str, record: Any) -> None:
         """A global, and where it can be dialled."""
-        if node_id != self._node.id:
+        if node_id != self._node.id and self._node.rules.allow(node_id, "global"):
             self.known[node_id] = record
             if self._exchange.is_global:
                 self._service.keeper.keep(node_id)

@@ -325,7 +325,8 @@ class Service:
     ) -> None:  # fmt: skip
         check_record(record)
         known = _globals(near)
-        self.exchange.greeted(neighbour, session, is_global is True, record)
+        is_global = is_global is True and self._may_be_global(neighbour.id)
+        self.exchange.greeted(neighbour, session, is_global, record)
         if self.exchange.home == neighbour.id and not neighbour.is_global:
             self.exchange.home = None
         self.passage.greeted(neighbour.id)
@@ -338,13 +339,23 @@ class Service:
             self.homing.promote()
         self.homing.look()
 
+    def _may_be_global(self, node_id: str) -> bool:
+        """Whether the rules let a node be global; what is said over its links depends on it."""
+        if self.node.rules.allow(node_id, "global"):
+            return True
+        refusals.warn(
+            self.node.loop, "global", "%s says that it is global, and may not be by our rules: "
+            "it is taken for an ordinary node", node_id,
+        )  # fmt: skip
+        return False
+
     def _hear_globals(self, neighbour: Neighbour, near: Any) -> None:
         for node_id, record in _globals(near):
             self.homing.hear_of(node_id, record)
 
     def _hear_promote(self, neighbour: Neighbour) -> None:
         """A node that has us as a seed asks us to be global."""
-        if self.node.settings.role == "auto":
+        if self.node.settings.role == "auto" and self.node.rules.allow(self.node.id, "global"):
             self.become_global()
 
     def _hear_family(
