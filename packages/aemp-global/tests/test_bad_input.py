@@ -194,6 +194,22 @@ async def test_values_that_are_too_long(
         assert list(scene.seen()) == ["honest"]
 
 
+@pytest.mark.parametrize(
+    "told",
+    [(b"\xc1", True), (b"", True), (b"\x91", True), (b"\x92\x01\x02", True), (b"\x91\x01", 1),
+     (5, True), (b"\x91\xc7\x00\x05", True), (b"\x91\x81\xc4\x01x\x01", True),
+     (b"\x91\xa1\xff", True), ("\u1234", True), (b"\x91" * 5_000, True), (b"\x91\x01", True, 7)],
+)  # fmt: skip
+async def test_packed_values_that_are_none(
+    aemp_network: SimulatedNetwork, caplog: pytest.LogCaptureFixture, told: tuple[Any, ...]
+) -> None:
+    async with Scene(aemp_network) as scene:
+        head = ("state", *claim_of(scene.rogue), 0)
+        scene.say(*head, 50, False, [[FAMILY, "mine", *told]])
+        await scene.refused(caplog, "state of rogue refused")
+        assert list(scene.seen()) == ["honest"]
+
+
 async def test_parts_of_an_update_that_does_not_end(
     aemp_network: SimulatedNetwork, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,

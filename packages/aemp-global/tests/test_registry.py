@@ -12,6 +12,7 @@ import aemp_core as mp
 import aemp_global as gl
 from aemp_core.testing import SimulatedNetwork
 from aemp_global import entries
+from aemp_global.owners import same
 from aemp_global.testing.crowd import within
 
 SEED = ["memory://hub"]
@@ -49,6 +50,28 @@ async def test_what_is_followed_no_more_takes_no_room(aemp_network: SimulatedNet
     assert await gl.of(two).db_keys("f") == ["k"]
     await asyncio.sleep(0.1)
     assert gl.of(two).families.values("f") == {}
+
+
+@pytest.mark.parametrize("hub", ["json", "msgpack"])
+async def test_values_are_the_same_over_every_framing(
+    aemp_network: SimulatedNetwork, hub: str
+) -> None:
+    """JSON knows no bytes, and would make text of them that nobody could tell from text."""
+    values = [b"\x00\xff", "\x00\xff", {"k": [b"deep", 1.0, 1]}, b"", [b""], "", None]
+    await aemp_network.node("g1", seeds=[], framings=[hub], role="global")
+    seeds = ["memory://g1"]
+    await aemp_network.node("g2", seeds=seeds, framings=[hub, "json"], role="global")
+    nodes = [
+        await aemp_network.node(name, seeds=seeds, framings=framings)
+        for name, framings in (("one", [hub]), ("two", [hub, "json"]), ("three", [hub]))
+    ]
+    for number, value in enumerate(values):
+        gl.of(nodes[0]).db_set("v", str(number), value)
+    await asyncio.sleep(1)
+    for node in nodes:
+        found = await gl.of(node).db_family("v")
+        for number, value in enumerate(values):
+            assert same(found[str(number)], value), (node.id, value)
 
 
 async def test_the_guard_deletes_unless_it_was_set_again(aemp_network: SimulatedNetwork) -> None:

@@ -14,7 +14,17 @@ from aemp_core.wire import pack, unpack
 
 from .errors import RegistryError
 
-__all__ = ["GONE", "Change", "Key", "check_change", "check_family", "check_key", "snapshot"]
+__all__ = [
+    "GONE",
+    "Change",
+    "Key",
+    "check_change",
+    "check_family",
+    "check_key",
+    "heard_value",
+    "snapshot",
+    "told_value",
+]
 
 #: Characters of a family or a key: a port ID fits.
 NAME_LENGTH = 512
@@ -97,12 +107,42 @@ def cost(key: Key, size: int) -> int:
     return len(key[0]) + len(key[1]) + size + ENTRY_BYTES
 
 
-def check_change(item: Any) -> Change:
-    """One change as a peer sends it, ``[family, key]`` or ``[family, key, value]``.
+def told_value(value: Any) -> tuple[Any, ...]:
+    """What messages say of a value: itself; or itself packed, and True, if there are bytes in it.
 
-    Raises `ValueError` saying what is wrong.
+    For some framings know no bytes: there they arrive as text, and nobody could tell it from text.
     """
-    if not isinstance(item, Sequence) or isinstance(item, (str, bytes)) or len(item) not in (2, 3):
+    return (pack((value,)), True) if _has_bytes(value) else (value,)
+
+
+def _has_bytes(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_bytes, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_bytes, value))
+    return isinstance(value, bytes)
+
+
+def heard_value(told: Sequence[Any]) -> tuple[Any, int]:
+    """The value that a peer told so, and its bytes; `ValueError` if there can be none such."""
+    value, *mark = told
+    if mark:
+        packed = value.encode("latin-1") if isinstance(value, str) else value
+        if mark[0] is not True or not isinstance(packed, bytes) or len(packed) > VALUE_BYTES:
+            raise ValueError(f"{told!r:.100} is no value")
+        values = unpack(packed)
+        if not isinstance(values, list) or len(values) != 1:
+            raise ValueError(f"{told!r:.100} is no packed value")
+        value = values[0]
+    return value, len(pack((value,)))
+
+
+def check_change(item: Any) -> Change:
+    """One change as a peer sends it: ``[family, key]``, or those and what `told_value` made.
+
+    Raises `ValueError` or `TypeError` saying what is wrong.
+    """
+    if not isinstance(item, (list, tuple)) or not 2 <= len(item) <= 4:
         raise ValueError(f"{item!r:.100} is no change of an entry")
     family, key = item[:2]
     for name in (family, key):
@@ -110,7 +150,7 @@ def check_change(item: Any) -> Change:
             raise ValueError(f"{name!r:.100} names no entry")
     if len(item) == 2:
         return (family, key), GONE, 0
-    size = len(pack((item[2],)))
+    value, size = heard_value(item[2:])
     if size > VALUE_BYTES:
         raise ValueError(f"the value of {key!r:.100} takes {size} bytes")
-    return (family, key), item[2], cost((family, key), size)
+    return (family, key), value, cost((family, key), size)

@@ -17,7 +17,9 @@ What is said between two linked nodes, each as a request ``registry`` to the nod
     The answer to claims that are accepted: the version that is here already, or 0.
 ``state owner incarnation attach base version more changes``
     The answer to that, and whenever the owner changes something: the changes from version `base` to
-    `version`, or (`base` 0) the whole map, in as many messages as it takes.
+    `version`, or (`base` 0) the whole map, in as many messages as it takes; each change a family, a
+    key and the value, or these two alone: deleted. Of a value with bytes in it the message has the
+    packed form, and then True.
 ``stale [[owner, incarnation, attach]...]``
     The other answer: a greater claim is known. Who claimed in vain lets go of the owner, and tells
     it, with the same message.
@@ -25,7 +27,7 @@ What is said between two linked nodes, each as a request ``registry`` to the nod
     The owner left, or its link to its home was lost for longer than `GRACE_SECONDS`.
 ``follow family``, ``unfollow family``; ``family name whole more rows``
     An ordinary node follows a family at its home: first the whole, then the keys that change, each
-    row a key, the owner that shows and its value, or the key alone: deleted.
+    row a key, the owner that shows and its value as above, or the key alone: deleted.
 ``leave``
     An ordinary node has another home now, or closes: what it claimed and followed here is over.
 ``promote``, ``globals globals``, ``where node``, ``nowhere node``, ``at node record home``,

@@ -157,7 +157,7 @@ class Following:
 
 def _row(family: str, row: Any) -> tuple[str, str, Any]:
     """Key, owner and value of a row; `GONE` and no owner for a key alone."""
-    if not isinstance(row, (list, tuple)) or len(row) not in (1, 3):
+    if not isinstance(row, (list, tuple)) or len(row) not in (1, 3, 4):
         raise ValueError(f"{row!r:.100} is no row of a family")
     key = row[0]
     if not isinstance(key, str) or not 0 < len(key) <= NAME_LENGTH:
@@ -166,5 +166,5 @@ def _row(family: str, row: Any) -> tuple[str, str, Any]:
         return key, "", GONE
     if not isinstance(row[1], str) or not is_node_id(row[1]):
         raise ValueError(f"{row[1]!r:.100} is no owner")
-    check_change([family, key, row[2]])
-    return key, row[1], row[2]
+    _, value, _ = check_change([family, key, *row[2:]])
+    return key, row[1], value

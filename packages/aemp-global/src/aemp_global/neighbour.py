@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from .entries import GONE, Change
+from .entries import GONE, Change, told_value
 from .families import Families
 from .owners import Claim, OwnerState
 
@@ -198,11 +198,12 @@ def _announcement(state: OwnerState | None) -> list[Any] | None:
 
 
 def _shown(families: Families, family: str, key: str) -> tuple[Any, ...]:
-    return families.shown(family, key) or ()
+    shown = families.shown(family, key)
+    return () if shown is None else (shown[0], *told_value(shown[1]))
 
 
 def _state_messages(head: Message, changes: list[Change]) -> Iterator[Message]:
-    rows = ([*key] if value is GONE else [*key, value] for key, value, _ in changes)
+    rows = ([*key] if value is GONE else [*key, *told_value(value)] for key, value, _ in changes)
     return _messages(head, rows)
 
 
