@@ -94,7 +94,7 @@ class Exchange(Ledger):
         if neighbour.is_global or is_global:
             self._orphan(neighbour.id)
         neighbour.is_global = is_global
-        neighbour.record = record
+        neighbour.record = record if is_global else None
         self._announce_all(neighbour)
         self._around.wake(neighbour)
 

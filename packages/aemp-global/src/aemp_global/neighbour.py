@@ -7,7 +7,6 @@ neighbour costs a set of names, and gets the newest state when it comes to it, n
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -46,7 +45,7 @@ class Neighbour:
         session: the link its hello came over; what comes over another is of the past.
         greeted: whether it has said hello.
         is_global: whether it says so.
-        record: where it can be dialled, as it says.
+        record: where it can be dialled, as it says, if it is global.
         globals_due: whether it is to be told which globals there are.
         control: messages to send first, in order.
         announce: owners whose claims it is to be told.
@@ -60,6 +59,11 @@ class Neighbour:
         banned: it broke the rules: nothing is taken from it while this link lasts.
     """
 
+    __slots__ = (
+        "_sending", "announce", "banned", "control", "cursors", "dirty", "follows", "globals_due",
+        "gone", "greeted", "id", "is_global", "record", "seeks", "session", "stale", "wants",
+    )  # fmt: skip
+
     def __init__(self, node_id: str) -> None:
         self.id = node_id
         self.session: Any = None
@@ -68,7 +72,7 @@ class Neighbour:
         self.banned = False
         self.globals_due = False
         self.record: Any = None
-        self.control: deque[Message] = deque()
+        self.control: list[Message] = []
         self.announce: dict[str, None] = {}
         self.wants: dict[str, int] = {}
         self.stale: dict[str, Claim] = {}
@@ -130,7 +134,7 @@ class Neighbour:
             families: what it may follow.
         """
         if self.control:
-            return self.control.popleft()
+            return self.control.pop(0)
         if not self.greeted:
             return None
         if self.globals_due:
@@ -174,12 +178,12 @@ class Neighbour:
                 follow.whole, follow.dirty = False, {}
                 rows = ([key, *_shown(families, family, key)] for key in families.values(family))
                 self.control.extend(_messages(("family", family, True), rows))
-                return self.control.popleft()
+                return self.control.pop(0)
             if follow.dirty:
                 dirty, follow.dirty = follow.dirty, {}
                 rows = ([key, *_shown(families, family, key)] for key in dirty)
                 self.control.extend(_messages(("family", family, False), rows))
-                return self.control.popleft()
+                return self.control.pop(0)
         return None
 
 

@@ -79,7 +79,7 @@ class OwnerState:
         self.version = 0
         self.entries: dict[Key, tuple[Any, int]] = {}
         self.size = 0
-        self._log: deque[tuple[int, Key]] = deque()
+        self._log: deque[tuple[int, Key]] | None = None  # most owners never change anything
         self._floor = 0  # the log holds every change after this version
 
     def write(self, key: Key, value: Any, size: int) -> None:
@@ -97,7 +97,7 @@ class OwnerState:
     def leap(self, version: int) -> None:
         """Somebody holds a version we never had: be above it, and told as a whole."""
         self.version = self._floor = version + 1
-        self._log.clear()
+        self._log = None
 
     def room_for(self, key: Key, size: int) -> bool:
         """Whether one node may have this entry, too."""
@@ -114,7 +114,7 @@ class OwnerState:
         if base < self._floor or base > self.version:
             return 0, [(key, value, size) for key, (value, size) in self.entries.items()]
         keys: dict[Key, None] = {}
-        for version, key in reversed(self._log):
+        for version, key in reversed(self._log or ()):
             if version <= base:
                 break
             keys[key] = None
@@ -140,7 +140,7 @@ class OwnerState:
                 changed[key] = None
         self.version = version
         if base == 0:
-            self._log.clear()
+            self._log = None
             self._floor = version
         else:
             for key in changed:
@@ -159,6 +159,8 @@ class OwnerState:
         return before is None or not same(before[0], value)
 
     def _note(self, key: Key) -> None:
+        if self._log is None:
+            self._log = deque()
         self._log.append((self.version, key))
         while len(self._log) > max(LOG_LENGTH, len(self.entries)):
             self._floor = self._log.popleft()[0]
