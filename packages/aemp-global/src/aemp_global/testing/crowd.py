@@ -26,7 +26,7 @@ async def within(seconds: float, condition: Callable[[], Any], what: str = "") -
     began = loop.time()
     while not condition():
         if loop.time() - began > seconds:
-            raise AssertionError(f"not within {seconds} s: {what or condition}")
+            raise AssertionError(f"not within {seconds:g} s{what and f': {what}'}")
         await asyncio.sleep(0.02)
     return loop.time() - began
 
@@ -127,14 +127,19 @@ class Crowd:
 
         await self.processes[name].call(change)
 
-    def linked(self) -> bool:
-        """Whether globals are linked pairwise, and every other node is at home with one."""
-        return all(
-            set(node.up_nodes()) >= set(self.globals) - {name}
-            if name in self.globals
-            else of(node).homing.at_home
-            for name, node in self.nodes.items()
-        )
+    def differences(self) -> list[str]:
+        """What keeps globals from being linked pairwise, others from being at home, and all from
+        seeing everybody alive and nobody else."""
+        found = []
+        for name, node in self.nodes.items():
+            missing = set(self.globals) - {name, *node.up_nodes()}
+            if name in self.globals and missing:
+                found.append(f"{name} has no link to {', '.join(sorted(missing))}")
+            elif name not in self.globals and not of(node).homing.at_home:
+                found.append(f"{name} has no home")
+            if not agree([node], self.ports.values()):
+                found.append(f"{name} sees {', '.join(members(node))}")
+        return found
 
     def agreed(self) -> bool:
         """Whether everybody alive sees everybody alive and nobody else."""

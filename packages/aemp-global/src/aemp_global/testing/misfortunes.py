@@ -101,14 +101,17 @@ async def _misfortunes(world: World, chance: random.Random, heartbeat: float) ->
     mended = max(world.now, *(process.resumes for process in crowd.processes.values()))
     notes.write()
 
-    def agreed() -> bool:
-        return crowd.linked() and crowd.agreed() and notes.agreed()
+    def differences() -> list[str]:
+        return [*crowd.differences(), *notes.differences()]
 
-    await within(PATIENCE, agreed, "they do not agree")
+    try:
+        await within(PATIENCE, lambda: not differences())
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {'; '.join(differences())}") from None
     seconds = max(0.0, world.now - mended)
     await asyncio.sleep(STILL)
-    if not agreed():
-        raise AssertionError("they agreed, and then they did not any more")
+    if found := differences():
+        raise AssertionError(f"they agreed, and then they did not: {'; '.join(found)}")
     await crowd.close()
     return faults, seconds
 
@@ -170,12 +173,16 @@ class Notes:
 
         of(node).db_mon("notes", told)
 
-    def agreed(self) -> bool:
-        """Whether every node was told what the nodes that live have written."""
+    def differences(self) -> list[str]:
+        """Which nodes were told of something else than what the nodes that live have written."""
         expected: dict[str, Any] = {}
         for name in sorted(self.crowd.nodes, reverse=True):
             entries = of(self.crowd.nodes[name]).exchange.own.entries
             expected.update(
                 (key, value) for (family, key), (value, _) in entries.items() if family == "notes"
             )
-        return all(self.told.get(node) == expected for node in self.crowd.nodes.values())
+        return [
+            f"{node.id} was told {self.told.get(node)}, not {expected}"
+            for node in self.crowd.nodes.values()
+            if self.told.get(node) != expected
+        ]
