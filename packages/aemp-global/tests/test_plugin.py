@@ -6,12 +6,11 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
-from global_kit import within
-
 import aemp_global as gl
 from aemp_core.presence import Presence
 from aemp_core.testing import SimulatedNetwork
 from aemp_global import plugin
+from aemp_global.testing.crowd import within
 
 
 def test_the_entry_point_leads_to_the_plugin() -> None:
