@@ -167,6 +167,28 @@ async def test_plugins_add_words_to_the_greeting():
         plugin_manager().unregister(Plugin)
 
 
+@virtual_clock
+async def test_a_node_whose_own_address_is_a_seed_is_content(caplog):
+    """All nodes of a network may share one configuration; a second node of its ID is a fault."""
+    seeds = ["memory://a", "memory://b"]
+    async with nodes("a", "b", connected=False, seeds=seeds) as (a, b):
+        await a.up("b", 5)
+        await settle(100)
+        assert a.dialler.unlinked() == b.dialler.unlinked() == []
+        assert not caplog.records
+        absent = mp.Node("c", seeds=["memory://c"], binds=["memory://c"], secret=SECRET)
+        async with absent:
+            await settle(100)
+            assert absent.dialler.unlinked() == []
+            assert absent.dialler.last_failure("d") == "no address of it is known"
+        assert not caplog.records
+        twin = mp.Node("a", seeds=["memory://a"], secret=SECRET, wall_clock=wall_clock())
+        async with twin:
+            await settle(10)
+            assert len(twin.dialler.unlinked()) == 1
+        assert "our own node ID 'a'" in caplog.text
+
+
 @pytest.mark.parametrize("seconds", [40, 44, 47, 55, 61, 130, 600])
 async def test_a_link_is_there_seconds_after_a_break_however_long_it_was(
     aemp_network: SimulatedNetwork, seconds: float

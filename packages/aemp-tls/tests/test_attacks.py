@@ -405,12 +405,13 @@ async def test_a_connection_replayed_packet_by_packet(office: Office) -> None:
 
 async def test_a_handshake_reflected(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     """Somebody whose pattern grants the name says to alice what she says."""
+    caplog.set_level("INFO")
     cert = office.cert("*")
     async with alice_listening(office) as alice:
         streams = await strangers.dial(alice.addresses[0], strangers.client(cert))
         await strangers.piped(streams, streams)
         assert alice.up_nodes() == []
-        await until_logged(caplog, "the peer echoes our own greeting")
+        await until_logged(caplog, "somebody echoes our own greeting")
 
 
 async def test_a_connection_led_back_to_its_node(office: Office) -> None:

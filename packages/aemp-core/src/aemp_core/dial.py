@@ -20,7 +20,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
-from .errors import AempError, TransportError
+from .errors import AempError, OwnAddress, TransportError
 from .link import Candidate
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Seed:
         self.node_id: str | None = None
         self.claimed: str | None = None
         self.failure = ""
+        self.own = False  # this node itself listens there
         self.hurry = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -145,7 +146,7 @@ class Dialler:
         """Why the newest attempt to reach a node failed, "" if there was none."""
         if node_id in self._failures:
             return self._failures[node_id]
-        failures = [seed.failure for seed in self._seeds if seed.failure]
+        failures = [seed.failure for seed in self._seeds if seed.failure and not seed.own]
         return failures[-1] if failures else "no address of it is known"
 
     def changed(self, node_id: str, up: bool) -> None:
@@ -211,11 +212,12 @@ class Dialler:
         }
 
     def unlinked(self) -> list[tuple[str, str | None, str]]:
-        """The seeds there is no link to: address, who claimed to be there, and what failed."""
+        """The seeds of others without a link: address, who claimed to be there, and what failed."""
         return [
             (seed.address, seed.claimed, seed.failure or "nothing has answered yet")
             for seed in self._seeds
             if seed.address not in self._resting
+            and not seed.own
             and not any(
                 node_id is not None and self._node.node_is_up(node_id)
                 for node_id in (seed.node_id, seed.claimed)
@@ -243,6 +245,7 @@ class Dialler:
                 level = logging.DEBUG if seed.failure == str(error) else logging.INFO
                 log.log(level, "seed %s: %s", seed.address, error)
                 seed.failure = str(error)
+                seed.own = isinstance(error, OwnAddress)
                 pause = _after(error, pause)
             else:
                 if seed.address in self._resting:

@@ -17,6 +17,7 @@
     +-- EvalFailed                  the text given to `eval_on` raised there, or was refused
     +-- PortKilled                  the port died; `.reason` says why
     +-- TransportError              a connection could not be made, or broke
+    |   +-- OwnAddress              the node dialled itself (also a RemoteProtocolError)
     |   +-- PeerRefused             the peer closed the connection before it was a link
     +-- ProtocolError
         +-- LocalProtocolError      our side used the protocol machine out of turn
@@ -42,6 +43,7 @@ __all__ = [
     "NoHandler",
     "NodeClosed",
     "NotExposed",
+    "OwnAddress",
     "PeerRefused",
     "PortError",
     "PortKilled",
@@ -164,3 +166,7 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer did not keep to the protocol; the connection ends."""
+
+
+class OwnAddress(RemoteProtocolError, TransportError):
+    """The peer is this very node: it dialled a seed that its configuration shares with others."""

@@ -19,6 +19,7 @@ with unread input would reset it, and take with it what the peer has not read ye
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -28,6 +29,7 @@ from .conversation import Converse, Locate, Origin
 from .errors import (
     AempError,
     LocalProtocolError,
+    OwnAddress,
     PeerRefused,
     RemoteProtocolError,
     TransportError,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from .lobby import Door
 
 __all__ = ["CLOSE_SECONDS", "EARLY_BYTES", "HANDSHAKE_SECONDS", "LINGER_SECONDS", "Stream"]
+
+log = logging.getLogger("aemp_core.stream")
 
 #: Seconds from the first byte until both sides have proved themselves.
 HANDSHAKE_SECONDS = 10.0
@@ -224,6 +228,12 @@ class Stream(Outflow):
             return
         try:
             events = self._connection.receive(data)
+        except OwnAddress as error:
+            # In order: the other end, which dialled, shall read our greeting and know it, too.
+            log.info("connection with %s ended: %s", self._describe(), error)
+            self._end(str(error), OwnAddress)
+            self._drop()
+            return
         except RemoteProtocolError as error:
             self._blame(str(error))
             return

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar, TypeVar
 
-from ..errors import LocalProtocolError, RemoteProtocolError
+from ..errors import LocalProtocolError, OwnAddress, RemoteProtocolError
 from ..link import PeerInfo
 from .auth import AuthMethod, Role, Transcript
 from .framing import Decoder, Framing
@@ -258,9 +258,12 @@ class Connection:
 
     def _read_greeting(self, line: bytes) -> None:
         greeting = Greeting.parse(line)
-        if line == self._transcript.greeting:
-            raise RemoteProtocolError("the peer echoes our own greeting")
         if greeting.node_id == self._greeting.node_id:
+            life = greeting.attributes.get("incarnation")
+            if life and life == self._greeting.attributes.get("incarnation"):
+                raise OwnAddress("this node itself is there, or somebody echoes our own greeting")
+            if line == self._transcript.greeting:
+                raise RemoteProtocolError("the peer echoes our own greeting")
             raise RemoteProtocolError(
                 f"the peer goes by our own node ID {greeting.node_id!r}: "
                 "a duplicate, or our own address"
