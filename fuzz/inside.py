@@ -184,13 +184,15 @@ class _Scene:
         session = peer.session
         decoder = framing.decoder(FRAME_LIMIT)
         half = len(stream) // 2 if head & 16 else len(stream)
+        left = False  # it said that it leaves
         for piece in (stream[:half], stream[half:]):
             messages = [self._named(message) for message in decoder.decode(piece)]
             demand_plain(messages)
+            left = left or any(message[:3] == ["", "kil0", ""] for message in messages)
             demand(held(decoder) <= 2 * FRAME_LIMIT, "{} bytes are held", held(decoder))
             session.received(messages, len(piece))
             await self._settle()
-        demand(peer.session is session, "the link is lost")
+        demand(peer.session is session or left, "the link is lost")
         peer.lose(("transport_error", "the input is over"))
         await self._settle()
         self._judge(link, framing)
