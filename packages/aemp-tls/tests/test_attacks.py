@@ -20,6 +20,7 @@ from tls_kit import SECONDS, Office, crafted
 import aemp_core as mp
 from aemp_core.errors import TransportError
 from aemp_core.lobby import Lobby
+from aemp_core.stream import HANDSHAKE_SECONDS
 from aemp_core.wire import MsgpackFraming, pack
 from aemp_tls.channel import IDLE_BYTES
 from aemp_tls.names import Grant
@@ -579,6 +580,36 @@ async def clean(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     caplog.set_level(logging.INFO, "aemp_core")
     yield
     await strangers.leave()
+
+
+# -- floods ----------------------------------------------------------------------------------------
+
+#: What nobody needs for a handshake, and OpenSSL bounds: after the first words, or in their place.
+FLOODS = {
+    "changes of cipher": (True, b"\x14\x03\x03\x00\x01\x01"),
+    "warnings": (True, b"\x15\x03\x03\x00\x02\x01\x5a"),
+    "empty records": (False, b"\x16\x03\x01\x00\x00"),
+    "a message without end": (False, b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(16_380)),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_of_a_stranger(
+    office: Office, caplog: pytest.LogCaptureFixture, flood: str
+) -> None:
+    """Who has shown no certificate is ended at once, long before its ten seconds are over."""
+    greeted, record = FLOODS[flood]
+    hello = ssl.MemoryBIO()
+    tls = strangers.client(None).wrap_bio(ssl.MemoryBIO(), hello)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    async with alice_listening(office) as alice:
+        began = time.monotonic()
+        streams = await strangers.dial(alice.addresses[0], None)
+        streams[1].write((hello.read() if greeted else b"") + record * 100)
+        assert b"aemp" not in await refused(alice, streams)
+        await until_logged(caplog, "refused: TLS failed: ")
+        assert time.monotonic() - began < HANDSHAKE_SECONDS
 
 
 # -- floods of a member ----------------------------------------------------------------------------
