@@ -136,6 +136,34 @@ def test_bytes_may_be_cut_anywhere(office: Office, seed: int) -> None:
     main()
 
 
+def test_what_came_before_an_altered_record_may_be_answered(office: Office) -> None:
+    """OpenSSL encrypts nothing any more then, and says so by an exception."""
+
+    @virtual_clock
+    async def main() -> None:
+        async with linked(office) as (dialled, heard, accepted, seen):
+            one, other = dialled.channel, accepted.channel  # type: ignore[attr-defined]
+            await asyncio.sleep(0.1)  # both have begun to read
+            for load in ("asked", "altered"):
+                one._encrypt(dialled.encode(pack(("p", load))))
+            records = bytearray(one._outgoing.read())
+            records[-1] ^= 1
+            received = accepted.data_received
+
+            def answering(data: bytes) -> None:
+                received(data)
+                other.write(accepted.encode(pack(("p", "answer"))))
+
+            accepted.data_received = answering  # type: ignore[method-assign]
+            other.data_received(bytes(records))
+            for witness in (heard, seen):
+                await witness.until_lost()
+            assert seen.messages == [["p", "asked"]]
+            assert "somebody changed what the peer sent" in str(seen.reason)
+
+    main()
+
+
 def test_a_handshake_that_does_not_go_on_ends_in_time(office: Office) -> None:
     """One deadline holds for both handshakes, from the first packet on."""
 

@@ -84,8 +84,8 @@ class Channel(asyncio.Protocol, asyncio.Transport):
     """
 
     __slots__ = (
-        "_early", "_examine", "_failure", "_idle", "_incoming", "_linger", "_loop", "_outgoing",
-        "_over", "_raw", "_refusal", "_role", "_shaken", "_tls", "peer", "stream",
+        "_early", "_examine", "_failed", "_failure", "_idle", "_incoming", "_linger", "_loop",
+        "_outgoing", "_over", "_raw", "_refusal", "_role", "_shaken", "_tls", "peer", "stream",
     )  # fmt: skip
 
     stream: Stream
@@ -108,6 +108,7 @@ class Channel(asyncio.Protocol, asyncio.Transport):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=role == "accept")
         self._shaken = False
         self._idle = 0  # bytes that came since then and were no data
+        self._failed = False  # nothing can be encrypted any more
         self._over = False  # nothing of the peer counts any more
         self._early: list[bytes] = []  # what the stream wrote before TLS was there
         self._refusal: str | None = None  # why we refused the peer
@@ -208,6 +209,8 @@ class Channel(asyncio.Protocol, asyncio.Transport):
             ended = True
         except ssl.SSLError as error:
             failure = error
+            # What came before it is delivered, and may be answered: in vain.
+            self._failed = True
         if self._outgoing.pending:  # the answer to a key update
             self._flush()
         if chunks:
@@ -276,7 +279,7 @@ class Channel(asyncio.Protocol, asyncio.Transport):
         """See `asyncio.WriteTransport`; kept until TLS is there."""
         if not self._shaken:
             self._early.append(data)
-        elif data and not self._over:
+        elif data and not self._over and not self._failed:
             if len(data) <= SLICE_BYTES:
                 self._encrypt(data)
                 self._raw.write(self._outgoing.read())
