@@ -21,15 +21,16 @@ def owner() -> OwnerState:
     return OwnerState("owner", Claim(INCARNATION, 1))
 
 
-@given(st.lists(st.one_of(st.tuples(keys, values), st.integers(0, 2)), max_size=300))
+pairs = st.tuples(st.integers(0, 3), st.integers(1, 3))
+
+
+@given(st.lists(st.one_of(st.tuples(keys, values), pairs), max_size=300))
 def test_whoever_asks_from_any_version_ends_with_the_same_map(steps: list[Any]) -> None:
     """Three holders ask the owner, or each other, at any time, and from whatever they have."""
-    source = owner()
-    holders = [owner() for _ in range(3)]
+    source, *holders = all_of_them = [owner() for _ in range(4)]
     for step in steps:
-        if isinstance(step, int):
-            giver = source if step == 0 else holders[step - 1]
-            taker = holders[step]
+        if isinstance(step[0], int):
+            giver, taker = (all_of_them[place] for place in step)
             if giver.version > taker.version:
                 before = dict(taker.entries)
                 base, changes = giver.since(taker.version)
@@ -51,6 +52,24 @@ def test_whoever_asks_from_any_version_ends_with_the_same_map(steps: list[Any]) 
             holder.apply(base, source.version, changes)
         assert holder.entries == source.entries
         assert holder.size == source.size
+
+
+def take(taker: OwnerState, giver: OwnerState) -> None:
+    base, changes = giver.since(taker.version)
+    taker.apply(base, giver.version, changes)
+
+
+def test_what_a_holder_never_had_it_tells_was_deleted() -> None:
+    """Who has a version from between that of a holder and the next one it got asks that holder."""
+    source, early, late = owner(), owner(), owner()
+    source.write(("f", "a"), 1, 1)
+    take(early, source)
+    source.write(("f", "b"), 1, 1)
+    take(late, source)
+    source.write(("f", "b"), GONE, 0)
+    take(early, source)
+    take(late, early)
+    assert late.entries == early.entries == source.entries
 
 
 def test_a_tail_is_told_and_not_the_whole() -> None:

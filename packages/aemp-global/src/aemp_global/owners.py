@@ -129,6 +129,7 @@ class OwnerState:
             changes: checked ones.
         """
         changed: dict[Key, None] = {}
+        told: dict[Key, None] = {}
         if base == 0 and (self.version or self.entries):
             new = {key: (value, size) for key, value, size in changes if value is not GONE}
             for key in [key for key in self.entries if key not in new]:
@@ -136,6 +137,7 @@ class OwnerState:
                 changed[key] = None
             changes = [(key, value, size) for key, (value, size) in new.items()]
         for key, value, size in changes:
+            told[key] = None
             if self._put(key, value, size):
                 changed[key] = None
         self.version = version
@@ -143,7 +145,9 @@ class OwnerState:
             self._log = None
             self._floor = version
         else:
-            for key in changed:
+            # What did not change here may have elsewhere: what was set and deleted since `base` is
+            # there for whoever has a version from in between.
+            for key in told:
                 self._note(key)
         return list(changed)
 
