@@ -178,6 +178,18 @@ async def test_a_port_that_is_bound_already_by_a_stranger() -> None:
     assert f"process {os.getpid()} (" in finding.text
 
 
+async def test_the_address_of_health_questions(tmp_path: Path) -> None:
+    binds = ["tcp://127.0.0.1:0"]
+    joins, found = await examine(binds=binds, health=f"{tmp_path}/socket")
+    assert joins
+    assert named(found, f"health {tmp_path}/socket").state == "ok"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        finding = await problem(binds=binds, health=address)
+    assert finding.about == f"health {address}"
+    assert "is in use" in finding.text
+
+
 async def test_a_node_that_runs_already() -> None:
     async with Node("me", binds=["tcp://127.0.0.1:0"], secret=SECRET) as node:
         finding = await problem(nodeid="me", binds=node.addresses)

@@ -29,6 +29,7 @@ from ..secret import user_secret, user_secret_path
 from ..settings import Settings
 from .effective import flaws
 from .listening import process_at
+from .run.health import Health
 from .seed_visit import Visit
 
 __all__ = ["Examination"]
@@ -128,6 +129,10 @@ class Examination:
             # A node of that ID that is up is another one, if none listens where this one would.
             elsewhere = elsewhere or (each.state == OK and not address.endswith(":0"))
             yield each
+        if settings.health is not None:
+            each = await self._health(settings.health)
+            starts = starts and each.state != PROBLEM
+            yield each
         if not settings.seeds:
             if settings.binds:
                 yield Finding("seeds", OK, "none: it waits for others to join it")
@@ -173,6 +178,20 @@ class Examination:
         own.update(listener.addresses)
         await listener.close()
         return Finding(about, OK, f"free, to be reached at {', '.join(listener.addresses)}")
+
+    async def _health(self, address: str) -> Finding:
+        """Bind the address of ``aemp run --health`` for a moment."""
+        about = f"health {address}"
+        health = Health("", lambda: None)
+        try:
+            await self._within(health.listen(address))
+        except (AempError, asyncio.TimeoutError) as error:
+            where = f"unix://{address}" if address.startswith("/") else f"tcp://{address}"
+            holder = process_at(where)
+            who = f"; {holder} listens there" if holder else ""
+            return Finding(about, PROBLEM, f"{error}{who}")
+        await health.close()
+        return Finding(about, OK, "free")
 
     async def _who(self, visitor: Node, address: str) -> str | None:
         """The node ID that whoever listens at an address greets by."""
