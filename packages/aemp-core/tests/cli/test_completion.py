@@ -63,6 +63,8 @@ def question(line: str, config: Path) -> dict[str, str]:
         ("aemp run framings=msgpack,", ["msgpack,msgpack", "msgpack,json"]),
         ("aemp run log_level=d", ["debug"]),
         ("aemp snd --profile s", ["seed"]),
+        ("aemp log --level e", ["error"]),
+        ("aemp trace --format m", ["mermaid"]),
         ("aemp help profile n", ["new"]),
         ("aemp completion ", ["bash", "fish", "zsh"]),
         ("aemp 'config' set to", ["topology"]),

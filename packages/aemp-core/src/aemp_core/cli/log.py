@@ -19,6 +19,7 @@ from ..ids import is_node_id
 from .manual import Command
 from .options import Visit, as_json, visiting, within
 from .text import printable, to_json
+from .words import LEVEL
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -54,6 +55,7 @@ STYLES = (
     default="INFO",
     show_default=True,
     metavar="LEVEL",
+    type=LEVEL,
     help="The least severe to show: DEBUG, INFO, WARNING, ERROR, CRITICAL, or a number.",
 )
 @click.option(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 else:
     _Type = click.ParamType
 
-__all__ = ["COMMAND", "KEY", "LIST_KEY", "PROFILE", "VALUE", "WORD", "is_list"]
+__all__ = ["COMMAND", "KEY", "LEVEL", "LIST_KEY", "PROFILE", "VALUE", "WORD", "is_list"]
 
 #: The settings that are one of several words.
 CHOICES = {
@@ -121,6 +121,18 @@ class CommandName(_Type):
         return group.shell_complete(found, incomplete)
 
 
+class Level(_Type):
+    """A level of log records, by its name or a number."""
+
+    name = "level"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The levels that have names."""
+        return _values("log_level", "", incomplete)
+
+
 class Word(_Type):
     """A word of ``aemp run``: a profile if it is the first one, or ``KEY=VALUE``."""
 
@@ -162,6 +174,7 @@ def _values(key: str, prefix: str, incomplete: str) -> list[CompletionItem]:
 COMMAND = CommandName()
 PROFILE = Profile()
 KEY = Key()
+LEVEL = Level()
 LIST_KEY = Key(lists=True)
 VALUE = Value()
 WORD = Word()
