@@ -277,7 +277,7 @@ def _without_table(text: str, table: tuple[str, ...]) -> str:
     places = places_in(text)
     if table not in places:
         return text
-    lines = text.splitlines(keepends=True)
+    lines = [f"{line}\n" for line in text.removesuffix("\n").split("\n")]
     begin = places[table].line - 1
     others = (at.line - 1 for keys, at in places.items() if keys[: len(table)] != table)
     end = min((line for line in others if line > begin), default=len(lines))

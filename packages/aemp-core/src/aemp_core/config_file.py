@@ -86,8 +86,8 @@ class ConfigFile:
     """
 
     path: Path
-    text: str
-    tables: Mapping[str, Any] = field(repr=False)  # which may hold secrets
+    text: str = field(repr=False)  # which may hold secrets, as may the tables
+    tables: Mapping[str, Any] = field(repr=False)
     status: os.stat_result | None = None
 
     @classmethod
