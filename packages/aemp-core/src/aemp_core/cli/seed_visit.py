@@ -224,7 +224,6 @@ class Visit:
             begin, asked = time.time(), time.monotonic()
             (there,) = await visitor.cal(peer, "time", timeout=self._timeout)
             trip = time.monotonic() - asked
-            up = await visitor.cal(peer, "up_nodes", timeout=self._timeout)
         except CallTimeout:
             text = f"up, but no answer within {self._timeout:g} s"
             yield self._see("link", PROBLEM, text, "look whether the node there hangs")
@@ -243,7 +242,12 @@ class Visit:
             "as here" if state == OK else text,
             "" if state == OK else "set both clocks, by NTP: certificates and restarts need them",
         )
-        if self._own_id is not None and self._own_id in up and self._own_id != visitor.id:
+        if self._own_id is None or self._own_id == visitor.id:
+            return
+        up: tuple[Any, ...] = ()
+        with suppress(AempError):  # it need not answer that
+            up = await visitor.cal(peer, "up_nodes", timeout=self._timeout)
+        if self._own_id in up:
             text = f"a node {self._own_id} is up in that network"
             remedy = "if it is not the node examined, give each an ID of its own"
             yield self._see("node ID", WARNING, text, remedy)
