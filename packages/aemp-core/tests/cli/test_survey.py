@@ -70,16 +70,33 @@ async def test_a_node_that_tells_nothing_is_denied_and_one_that_is_not_there_sil
 
 
 @virtual_clock
+async def test_what_plugins_know_leads_beyond_a_node_that_tells_nothing():
+    rules = [{"node": "visitor", "deny": ["inspect"]}]
+    async with nodes("hub", "visitor", rules=rules) as (hub, visitor), nodes("far") as (far,):
+        visitor.learn("far", "memory://far")
+        guard = hub.after(1_000, print)
+
+        def watch(told):
+            visitor.after(0.5, told, ["hub", "far", "gone"], [])
+            visitor.after(7, told, [], ["gone"])
+            return guard
+
+        visitor.presence_hooks = [watch]
+        survey = Survey(VISIT, visitor)
+        await survey.walk(["hub"])
+        assert {found.id: found.state for found in survey.nodes.values()} == {
+            "hub": "denied", "far": "up", "gone": "silent",
+        }  # fmt: skip
+        await asyncio.sleep(2)
+        await survey.again(6)
+        assert set(survey.nodes) == {"hub", "far"}
+
+
+@virtual_clock
 async def test_a_node_that_left_while_others_were_asked_is_no_part_of_it():
     async with nodes("hub", "b", "visitor") as (hub, b, visitor):
         survey = Survey(VISIT, visitor)
-        asked = hub.node_port.requests["links"]
-
-        def links(request, *arguments):
-            asked(request, *arguments)
-            hub.task(b.close())
-
-        hub.node_port.requests["links"] = links
+        b.node_port.requests["time"] = lambda request, reply: hub.task(b.close()) and None
         await survey.walk(["hub"])
         assert set(survey.nodes) == {"hub"}
 

@@ -1,8 +1,10 @@
 """A survey: every node that can be found from the seeds, what it says of itself, and its links.
 
 Each node that is found is asked for its links, and leads to the next ones; so many are asked at a
-time. A node that is told of and does not answer is *silent*: its row says why. Nodes that nobody
-tells of any more when the others have been asked have left meanwhile, and are no part of it.
+time. What plugins know of the network (see `aemp_core.presence`) leads further, too: beyond a node
+whose rules do not let it tell its links, say. A node that is told of and does not answer is
+*silent*: its row says why. Nodes that nobody tells of any more when the others have been asked have
+left meanwhile, and are no part of it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AempError, CallTimeout
+from ..presence import Presence
 from ..status import DENIED
 from .asking import Row, ask, link_rows, number, status, words
 from .options import beyond
@@ -28,6 +31,8 @@ __all__ = ["Found", "Survey", "in_order", "surveyed"]
 PARALLEL = 16
 #: Links of one node that are looked at.
 LINKS = 5_000
+#: Seconds that plugins have to tell of nodes, where some node does not tell its links.
+PRESENCE_SECONDS = 1.0
 
 
 @dataclass
@@ -103,6 +108,7 @@ class Survey:
         self._node = node
         self._room = asyncio.Semaphore(PARALLEL)
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._presence: Presence | None = None
 
     @property
     def silent(self) -> list[Found]:
@@ -116,11 +122,21 @@ class Survey:
     async def walk(self, seeds: list[str]) -> None:
         """Ask every node that can be found from `seeds`."""
         for node_id in seeds:
-            self._meet(node_id, None)
-        while self._asking:
-            await asyncio.wait(self._asking.values())
+            self._meet(node_id, seed=True)
+        # From now on, also while it is asked again.
+        self._presence = Presence(
+            self._node, lambda node_id, is_there: self._meet(node_id) if is_there else None
+        )
+        await self._answers()
+        if any(found.state == "denied" for found in self.nodes.values()):
+            await asyncio.sleep(PRESENCE_SECONDS)
+            await self._answers()
         if self.silent:
             await self._look_again()
+
+    async def _answers(self) -> None:
+        while self._asking:
+            await asyncio.wait(self._asking.values())
 
     async def again(self, seconds: float) -> None:
         """Ask all nodes again, and those they tell of; wait so long for their answers.
@@ -133,16 +149,17 @@ class Survey:
         while self._asking and (left := ends - self._node.loop.time()) > 0:
             await asyncio.wait(self._asking.values(), timeout=left)
         told = {row["id"] for found in self.nodes.values() if found.up for row in found.links}
+        told.update(self._presence or ())
         for found in self.silent:
             if not (found.seed or found.id in told or self.is_late(found)):
                 del self.nodes[found.id]
 
-    def _meet(self, node_id: str, told_by: str | None) -> None:
+    def _meet(self, node_id: str, *, seed: bool = False, told_by: str | None = None) -> None:
         if node_id == self._node.id:
             return
         found = self.nodes.get(node_id)
         if found is None:
-            found = self.nodes[node_id] = Found(node_id, seed=told_by is None)
+            found = self.nodes[node_id] = Found(node_id, seed)
             self._start(found)
         if told_by is not None:
             found.told_by[told_by] = None
@@ -156,7 +173,7 @@ class Survey:
         async with self._room:
             await self._ask(found)
         for row in found.links:
-            self._meet(row["id"], found.id)
+            self._meet(row["id"], told_by=found.id)
 
     async def _ask(self, found: Found) -> None:
         node, node_id = self._node, found.id
@@ -193,9 +210,9 @@ class Survey:
                 continue
             known[teller] = {row["id"] for row in rows if is_of_node(row)}
         for found in self.silent:
-            if not any(found.id in known.get(teller, ()) for teller in found.told_by):
-                if not found.seed:
-                    del self.nodes[found.id]
+            is_told = any(found.id in known.get(teller, ()) for teller in found.told_by)
+            if not (found.seed or is_told or found.id in (self._presence or ())):
+                del self.nodes[found.id]
 
 
 def in_order(node_id: str) -> list[Any]:
