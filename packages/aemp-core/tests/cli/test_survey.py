@@ -59,6 +59,8 @@ async def test_a_node_that_tells_nothing_is_denied_and_one_that_is_not_there_sil
         await survey.walk(["hub"])
         assert survey.nodes["hub"].state == "denied"
         assert "needs the rule 'inspect'" in survey.nodes["hub"].error
+        (line,) = printed(as_tree(survey), width=200)
+        assert line.startswith("hub  denied: looking into this node is not allowed")
         assert survey.silent == []
     async with nodes("hub", "visitor") as (hub, visitor):
         hub.snd("nowhere", "x")

@@ -180,7 +180,7 @@ class Board:
             found.id,
             "late" if found.up and self._survey.is_late(found) else found.state,
             age(found.number("uptime")),
-            count(len(found.linked)) if found.up else "-",
+            count(len(found.linked)) if found.status else "-",
             count(found.number("ports")),
             count(found.number("queue")),
             size(found.number("buffered")),

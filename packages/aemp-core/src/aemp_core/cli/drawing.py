@@ -135,7 +135,7 @@ def _label(survey: Survey, parent: str | None, found: Found) -> str:
             if rows and rows[0].get("state") == "up":
                 parts.append(words(rows[0], "address").partition("://")[0])
                 break
-    if found.up:
+    if found.status:
         parts += [f"up {age(found.number('uptime'))}", milliseconds(found.round_trip)]
     if found.error:
         parts.append(f"{found.state}: {printable(found.error)}")

@@ -71,7 +71,7 @@ def _cells(found: Found) -> list[str]:
         found.id,
         found.state,
         age(found.number("uptime")),
-        count(len(found.linked)) if found.up else "-",
+        count(len(found.linked)) if found.status else "-",
         count(found.number("ports")),
         milliseconds(found.round_trip),
         found.words("version"),
