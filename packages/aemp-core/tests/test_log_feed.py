@@ -345,6 +345,20 @@ async def test_who_may_not_is_told_the_remedy():
 
 
 @virtual_clock
+async def test_rules_that_change_end_it():
+    async with nodes("alice", "bob") as (alice, bob):
+        caught = Caught(alice)
+        await settle()
+        bob.rules = Rules([Rule("*", deny=("log",))])
+        with bob.current():
+            log.info("not for alice")
+        await settle()
+        assert caught.entries == []
+        assert caught.states[-1][1].startswith("refused: alice may not read the log of bob")
+        assert not log_feed.handler.feeds
+
+
+@virtual_clock
 @pytest.mark.parametrize("level", [-1, 1_001, "INFO", True, None, 1.5])
 async def test_levels_are_numbers(level: Any):
     async with nodes("alice", "bob") as (alice, bob):

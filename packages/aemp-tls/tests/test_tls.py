@@ -152,6 +152,20 @@ async def test_rules_are_about_proven_ids(office: Office) -> None:
         await admin.killed(port)
 
 
+async def test_the_log_is_read_by_those_whom_a_rule_names(office: Office) -> None:
+    rules = [{"node": "ops/*", "allow": ["log"]}]
+    async with (
+        office.node("alice", binds=["tls://127.0.0.1:0"], rules=rules) as alice,
+        office.node("ops/1", "ops/*", seeds=alice.addresses) as ops,
+        office.node("guest/1", "guest/*", seeds=alice.addresses) as guest,
+    ):
+        for node, answer in ((ops, "begun"), (guest, "refused")):
+            told: asyncio.Future[str] = node.loop.create_future()
+            port = node.port(lambda word, _, told=told: told.set_result(word))
+            node.snd("alice", "log", 30, port)
+            assert await asyncio.wait_for(told, 10) == answer
+
+
 # -- with a secret in addition -------------------------------------------------------------------
 
 

@@ -95,14 +95,18 @@ def feed(request: Request, level: int, port: str) -> None:
 
 def _refusal(request: Request, node: Node, asker: str, port: str) -> str:
     if not request.may("log"):
-        return (
-            f"{asker} may not read the log of {node.id}: that needs the rule 'log', for example "
-            f'rules = [{{ node = "{asker}", allow = ["log"] }}], in the configuration of {node.id}'
-        )
+        return _remedy(node, asker)
     others = [each for each in handler.feeds if each.node is node and each.port != port]
     if sum(each.asker == asker for each in others) >= PEER_FEEDS or len(others) >= TOTAL_FEEDS:
         return f"{node.id} sends its log to as many as it can: end another catcher first"
     return ""
+
+
+def _remedy(node: Node, asker: str) -> str:
+    return (
+        f"{asker} may not read the log of {node.id}: that needs the rule 'log', for example "
+        f'rules = [{{ node = "{asker}", allow = ["log"] }}], in the configuration of {node.id}'
+    )
 
 
 class FeedHandler(logging.Handler):
@@ -264,6 +268,10 @@ class Feed(Guard):
         loop = self.node.loop
         while True:
             await self._roused()
+            if not self.node.rules.allow(self.asker, "log"):  # not any more
+                self.node.snd(self.port, "refused", _remedy(self.node, self.asker))
+                self.cancel()
+                return
             rows = self._take()
             if not rows:
                 continue

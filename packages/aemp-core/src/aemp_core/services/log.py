@@ -189,8 +189,8 @@ class LogCatcher(Guard):
 
     async def _records(self, rows: Any, reply: str | None = None) -> None:
         sender = current_sender()
-        if sender not in self._asked:
-            return  # lost and told so, or never asked
+        if not self._wanted(sender):
+            return  # never asked. One that was may be lost by now, and this is the last of it
         entries = []
         for row in rows if isinstance(rows, list) else ():
             try:
