@@ -145,7 +145,7 @@ def test_a_network_that_is_not_there_is_given_up(network: Network) -> None:
     words = ("--seed", "tcp://127.0.0.1:1", "--timeout", "0.5")
     result = network.aemp("shell", *words, "-c", "1")
     assert result.returncode == 3
-    assert "waiting for a link to any seed" in result.stderr
+    assert "waiting for a seed to answer" in result.stderr
 
 
 # -- at a terminal -----------------------------------------------------------------------------
@@ -202,11 +202,11 @@ def test_tab_completes_nodes_in_strings_and_names(
     shell.type("await up('worker/77'); 'link' + 'ed'\r")
     shell.read_until(r"'linked'\s+>>>")
     shell.type("x = 'wor\t")
-    shell.read_until("worker/77")
+    shell.read_until("ker/77")  # what was typed need not be drawn again
     shell.type("'; len(x)\r")
     shell.read_until(r"\n\s*9\r?\n")
     shell.type("time.monoton\t")
-    shell.read_until(r"time\.monotonic")
+    shell.read_until(r"ic")
     shell.type("\x03")
 
 
@@ -224,7 +224,7 @@ def test_a_session_on_another_node(open_shell: Open, start: Start, seed: str, te
     shell.type("\x03")
     shell.read_until("KeyboardInterrupt")
     shell.type("x = 'an\t")
-    shell.read_until("anon/")
+    shell.read_until("on/")
     shell.type("\x03")
     victim.kill()
     shell.read_until(f"aemp: the session on {name} ended: transport_error")

@@ -8,8 +8,10 @@ import pytest
 
 import aemp_core as mp
 import aemp_global as gl
+from aemp_core.cli.shell.completion import Completion, Found
 from aemp_core.errors import NodeClosed
 from aemp_core.testing import SimulatedNetwork
+from aemp_global.testing.crowd import within
 
 SEED = ["memory://hub"]
 
@@ -81,3 +83,20 @@ async def test_waiting_for_a_home_ends_with_the_node(aemp_network: SimulatedNetw
     await one.close()
     with pytest.raises(NodeClosed):
         await waiting
+
+
+async def test_a_shell_completes_names_of_groups(aemp_network: SimulatedNetwork) -> None:
+    hub = await aemp_network.node("hub", seeds=[])
+    one = await aemp_network.node("one", seeds=["memory://hub"])
+    for group in ("cooks", "cleaners", "guests"):
+        gl.of(one).grp_reg(group, one.port())
+    gl.of(one).db_set("c", "not a group")
+
+    async def names(word: str) -> list[str]:
+        return []
+
+    for node in (hub, one):
+        await within(5, lambda: len(gl.of(hub).families.sizes()) == 5)
+        completion = Completion(node, names, list)
+        assert await completion.of('grp_get("c') == Found(1, ["cleaners", "cooks"])
+        completion.close()

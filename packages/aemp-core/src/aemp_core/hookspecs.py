@@ -102,6 +102,15 @@ def aemp_nodes(node: Node) -> Any:
 
 
 @hookspec
+def aemp_groups(node: Node) -> Any:
+    """An async function ``(begins: str) -> Iterable[str]``: groups whose names begin so.
+
+    Asked when a shell starts; the function is called to complete what is typed.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def aemp_commands() -> Iterable[click.Command]:
     """Further subcommands of the ``aemp`` command."""
     raise NotImplementedError

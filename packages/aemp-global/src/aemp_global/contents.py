@@ -6,17 +6,19 @@ are families, too. The rule ``inspect`` says who may ask, as for what core tells
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from aemp_core.status import answer, page
+
+from .entries import GROUPS
 
 if TYPE_CHECKING:
     from aemp_core.requests import Request
 
     from .service import Service
 
-__all__ = ["REQUEST", "teller"]
+__all__ = ["REQUEST", "groups", "teller"]
 
 REQUEST = "families"
 
@@ -38,6 +40,25 @@ def teller(here: Service) -> Callable[..., None]:
         answer(request, reply, tags, lambda: page(len(sizes), after, sizes, _row))
 
     return families
+
+
+def groups(here: Service) -> Callable[[str], Awaitable[list[str]]]:
+    """Groups whose names begin so, of which the home tells a page; none where nobody knows."""
+
+    async def begin(begins: str) -> list[str]:
+        if not here.started:
+            return []
+        if here.exchange.is_global:
+            families = list(here.families.sizes())
+        else:
+            home = await here.homing.found()
+            error, _, rows, _ = await here.node.cal(home, REQUEST, GROUPS + begins, 0)
+            families = [] if error else [str(row["family"]) for row in rows]
+        return [
+            family.removeprefix(GROUPS) for family in families if family.startswith(GROUPS + begins)
+        ]
+
+    return begin
 
 
 def _row(size: tuple[str, int]) -> dict[str, Any]:

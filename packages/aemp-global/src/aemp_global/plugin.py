@@ -20,6 +20,7 @@ __all__ = [
     "aemp_addresses",
     "aemp_commands",
     "aemp_features",
+    "aemp_groups",
     "aemp_joined",
     "aemp_node_started",
     "aemp_nodes",
@@ -80,6 +81,15 @@ def aemp_nodes(node: Node) -> Callable[..., Guard]:
     from .groups import of
 
     return of(node).watch_nodes
+
+
+@hookimpl
+def aemp_groups(node: Node) -> Callable[[str], Any]:
+    """Those of the network."""
+    from .contents import groups
+    from .groups import of
+
+    return groups(of(node))
 
 
 @hookimpl

@@ -17,15 +17,14 @@ import click
 
 from ..ids import is_node_id
 from .manual import Command
-from .options import Visit, as_json, visiting, within
+from .options import Visit, as_json, visiting
 from .text import printable, to_json
 from .words import LEVEL
 
 if TYPE_CHECKING:
-    from ..node import Node
     from ..services.log import LogEntry
 
-__all__ = ["command", "join"]
+__all__ = ["command"]
 
 #: Styles of levels on a terminal, the most severe first.
 STYLES = (
@@ -102,7 +101,7 @@ async def _show(
         click.echo(printable(f"{node_id}: {text}"), err=True)
 
     async with visit.node() as node:
-        await join(visit, node)
+        await visit.join(node)
         catcher = LogCatcher(node, show, level=level, nodes=nodes, told=told)
         try:
             await asyncio.wait_for(screen.closed(), seconds)
@@ -110,16 +109,6 @@ async def _show(
             pass
         finally:
             catcher.cancel()
-
-
-async def join(visit: Visit, node: Node) -> None:
-    """Wait for a link to any seed."""
-    up = asyncio.Event()
-    guard = node.mon_nodes(lambda *_: up.set())
-    if not node.up_nodes():
-        what = f"a link to any seed: {', '.join(node.settings.seeds)}"
-        await within(visit.timeout, what, up.wait())
-    guard.cancel()
 
 
 def _json_line(entry: LogEntry) -> str:

@@ -1,11 +1,13 @@
-"""Completion: what a text may go on with: Python's names, and inside strings nodes and ports.
+"""Completion: what a text may go on with: Python's names; inside strings nodes, ports and groups.
 
-Inside a string literal the IDs of nodes are offered, and after ``NODE#`` the ports of that node,
-which it is asked for. Everywhere else names and attributes are: of where the text will run.
+Inside a string literal the IDs of nodes are offered, and names of groups that plugins know; after
+``NODE#`` the ports of that node, which it is asked for. Everywhere else names and attributes are:
+of where the text will run.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import AempError
 from ...ids import split_port
+from ...plugins import plugin_manager
 from ...presence import Presence
 
 if TYPE_CHECKING:
@@ -88,6 +91,7 @@ class Completion:
         self._names = names
         self._ports = ports
         self._presence = Presence(node, lambda node_id, is_there: None)
+        self._groups = plugin_manager().hook.aemp_groups(node=node)
 
     def close(self) -> None:
         """Watch the network no more."""
@@ -113,6 +117,9 @@ class Completion:
             known = {*self._ports(), *await self._ports_of(name)}
         else:
             known = {self._node.id, *self._presence, *self._ports()}
+            for groups in self._groups:
+                with suppress(Exception):  # of a plugin, or a network that does not answer
+                    known.update(await asyncio.wait_for(groups(begun), ANSWER_SECONDS))
         return sorted(each for each in known if each.startswith(begun))
 
     async def _ports_of(self, name: str) -> list[str]:

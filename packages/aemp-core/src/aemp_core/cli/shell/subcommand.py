@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...ids import check_node_id
-from ..log import join
 from ..manual import Command
 from ..options import Visit, visiting
 from ..outcome import DONE, FAILED, INTERRUPTED
@@ -69,7 +68,7 @@ async def _sit(visit: Visit, node: Node, node_id: str | None, show: Any) -> Seat
     from .seats import Far, Near
 
     if node_id is None:
-        await join(visit, node)
+        await visit.join(node)
         return Near(node, show)
     await visit.reach(node, node_id)
     return await Far.open(visit, node, node_id, show)
