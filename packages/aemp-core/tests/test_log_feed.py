@@ -405,6 +405,52 @@ async def test_rows_that_make_no_sense_are_left_out():
         assert "still there" in caught.texts
 
 
+@virtual_clock
+async def test_a_catcher_whose_port_is_killed_goes_on():
+    async with nodes("alice", "bob") as (alice, bob):
+        caught = Caught(alice)
+        await settle()
+        bob.snd(caught.catcher._port, "records", "too", "many", "arguments")
+        bob.snd(caught.catcher._port, "nonsense")
+        bob.kil(caught.catcher._port, "spite")
+        await settle()
+        assert caught.states[1:] == [
+            ("alice", "its port was killed, there is a new one: spite"),
+            ("bob", "caught; it logs from WARNING on"),
+        ]
+        caught.entries.clear()
+        with bob.current():
+            log.info("still there")
+        await settle()
+        assert caught.texts == ["still there"]
+        assert len(log_feed.handler.feeds) == 1
+
+
+@virtual_clock
+async def test_records_that_cannot_be_shown_hold_nobody_up():
+    async with nodes("alice", "bob") as (alice, bob):
+        caught = Caught(alice)
+        await settle()
+        show, caught.catcher._show = caught.catcher._show, None  # type: ignore[assignment]
+        with bob.current():
+            log.info("lost")
+        await settle()
+        caught.catcher._show = show
+        with bob.current():
+            log.info("shown")
+        await asyncio.sleep(1)
+        assert caught.texts == ["shown"]
+
+
+@virtual_clock
+async def test_the_module_is_a_service_of_every_node_of_a_process():
+    async with (
+        mp.Node("one", services=["aemp_core.services.log"]) as one,
+        mp.Node("two", services=["aemp_core.services.log"]) as two,
+    ):
+        assert len(one.node_watches) == len(two.node_watches) == 2
+
+
 # -- which nodes, and for how long ---------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from ..ids import node_of
 from ..log_feed import MARK, TEXT_BYTES
 from ..monitor import Guard
 from ..presence import Presence
-from ..reason import Reason, describe
+from ..reason import Reason, describe, text_of
 from ..verbs import current_node, current_sender
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ class LogCatcher(Guard):
         # The nodes that were asked, and those that are dialled.
         self._asked: dict[str, None] = {}
         self._reaching: dict[str, asyncio.Task[None]] = {}
-        self._port = node.port()
-        node.rcv(self._port, begun=self._begun, refused=self._refused, records=self._records)
+        self._open()
         # Told of a loss before us: whoever is still present then is worth dialling.
         self._presence = Presence(node, self._present)
         self._links = node.mon_nodes(self._linked)
@@ -108,8 +107,31 @@ class LogCatcher(Guard):
             if not any(character in name for character in "*?["):
                 self._reach(name)
 
+    def _open(self) -> None:
+        """Make the port that records come to."""
+        node = self._node
+        self._port = node.port(on_error=self._failed)
+        node.rcv(self._port, begun=self._begun, refused=self._refused, records=self._records)
+        self._end = node.watch(self._port, self._killed)
+
+    def _killed(self, reason: Reason) -> None:
+        # Any node of the network may kill a port, and so end every feed.
+        if not self._node.closing:
+            self._told(
+                self._node.id, f"its port was killed, there is a new one: {describe(reason)}"
+            )
+            self._open()
+            asked, self._asked = self._asked, {}
+            for node_id in asked:
+                self._ask(node_id)
+
+    def _failed(self, error: BaseException, message: Any) -> None:
+        """A message that makes no sense, or records that could not be shown."""
+        refusals.warn(self._node.loop, "log record", "records: %s", text_of(error))
+
     def cancel(self) -> None:
         """Catch no more; nodes notice by the end of our port."""
+        self._end.cancel()
         self._presence.cancel()
         self._links.cancel()
         for task in self._reaching.values():
@@ -197,9 +219,12 @@ class LogCatcher(Guard):
                 entries.append(_entry(sender, row))
             except (TypeError, ValueError) as error:
                 refusals.warn(self._node.loop, "log record", "record of %s: %s", sender, error)
-        await self._show(entries)
-        if isinstance(reply, str) and node_of(reply) == sender:
-            self._node.snd(reply)
+        try:
+            await self._show(entries)
+        finally:
+            # Also if they could not be shown: the node waits for this.
+            if isinstance(reply, str) and node_of(reply) == sender and not self._node.closing:
+                self._node.snd(reply)
 
 
 def _entry(node_id: str, row: Any) -> LogEntry:
