@@ -277,11 +277,11 @@ async def test_a_catcher_that_stands_still_costs_one_batch_and_a_bounded_buffer(
         for number in range(100):
             with bob.current():
                 for _ in range(100):
-                    log.info("%d %s", number, "x" * 1_000)
+                    log.info("%d %s", number, "x" * 5_000)
             await asyncio.sleep(1)
         (feed,) = log_feed.handler.feeds
         assert len(caught.batches) == 1
-        assert feed._bytes <= log_feed.WAITING_BYTES + 2_000
+        assert feed._bytes <= log_feed.WAITING_BYTES + 6_000
         assert len(feed._waiting) <= log_feed.WAITING_RECORDS
         assert bob.buffered() < 2**16
         caught.gate.set()
