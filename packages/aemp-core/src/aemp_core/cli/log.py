@@ -17,7 +17,7 @@ import click
 
 from ..ids import is_node_id
 from .manual import Command
-from .options import Visit, as_json, visiting
+from .options import Visit, as_json, interruption, unless, visiting
 from .text import printable, to_json
 from .words import LEVEL
 
@@ -45,6 +45,7 @@ STYLES = (
         ),
         ("aemp log --json worker/1 'cache/*'", "Follow some nodes, for scripts."),
     ],
+    exit_codes={0: "ended by Ctrl-C or --for", 1: "nobody reads the output any more"},
     see_also=["top", "mon"],
 )
 @visiting
@@ -102,9 +103,10 @@ async def _show(
 
     async with visit.node() as node:
         await visit.join(node)
+        interrupted = interruption()
         catcher = LogCatcher(node, show, level=level, nodes=nodes, told=told)
         try:
-            await asyncio.wait_for(screen.closed(), seconds)
+            await asyncio.wait_for(unless(interrupted, screen.closed()), seconds)
         except asyncio.TimeoutError:
             pass
         finally:
