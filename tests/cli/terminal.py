@@ -78,6 +78,11 @@ class Terminal:
         return self.process.returncode
 
     @property
+    def raw(self) -> bool:
+        """Whether keys reach the command one by one."""
+        return not termios.tcgetattr(self._master)[3] & termios.ICANON
+
+    @property
     def rest(self) -> str:
         """What was shown and not asked for."""
         return self._shown

@@ -238,3 +238,15 @@ def test_ctrl_c_at_the_prompt_does_not_leave(open_shell: Open) -> None:
     shell.read_until(r"'still here'\s+>>>")
     shell.type("\x04")
     assert shell.end() == 0
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_the_terminal_is_left_as_it_was_found(open_shell: Open, term: str) -> None:
+    shell = open_shell(term)
+    assert shell.raw
+    shell.type("half a line")
+    shell.read_until("half a line")
+    shell.process.send_signal(signal.SIGTERM)
+    assert shell.end() == 143
+    assert not shell.raw
+    assert "aemp: ended by SIGTERM" in shell.rest

@@ -14,7 +14,7 @@ import click
 from ...ids import check_node_id
 from ..manual import Command
 from ..options import Visit, visiting
-from ..outcome import DONE, FAILED, INTERRUPTED
+from ..outcome import DONE, FAILED, INTERRUPTED, Failed
 
 if TYPE_CHECKING:
     from ...node import Node
@@ -147,11 +147,40 @@ async def _interact(visit: Visit, node_id: str | None) -> int:
         try:
             # All the time: between a line and what it runs there must be no gap in which Ctrl-C
             # ends the shell.
-            with _interruptible(seat, editor.interrupted):
+            with _interruptible(seat, editor.interrupted), _terminable():
                 return await _read_and_run(editor, seat)
         finally:
             completion.close()
             editor.close()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, and SIGHUP when the terminal is gone, end the shell as always, but in good order.
+
+    So the terminal is left as it was found.
+    """
+    loop = asyncio.get_running_loop()
+    shell = asyncio.current_task()
+    assert shell is not None
+    caught: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        caught.append(number)
+        shell.cancel()
+
+    numbers = [signal.SIGTERM, signal.SIGHUP] if sys.platform != "win32" else []
+    for number in numbers:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not caught:
+            raise
+        raise Failed(f"ended by {caught[0].name}", 128 + caught[0]) from None
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 async def _read_and_run(editor: Lines, seat: Seat) -> int:
