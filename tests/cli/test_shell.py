@@ -141,13 +141,6 @@ def test_ctrl_c_ends_a_text_that_keeps_the_loop_busy(seed: str, start: Start) ->
     assert end(process, signal.SIGINT) == (130, "", "KeyboardInterrupt\n")
 
 
-def test_a_network_that_is_not_there_is_given_up(network: Network) -> None:
-    words = ("--seed", "tcp://127.0.0.1:1", "--timeout", "0.5")
-    result = network.aemp("shell", *words, "-c", "1")
-    assert result.returncode == 3
-    assert "waiting for a seed to answer" in result.stderr
-
-
 # -- at a terminal -----------------------------------------------------------------------------
 
 
