@@ -202,9 +202,11 @@ class PeerMachine(LoopMachine):
     @precondition(lambda self: self.link)
     @rule(name=names, times=st.integers(1, 2))
     def port_there_dies(self, name: str, times: int) -> None:
-        """The peer says so, perhaps twice, perhaps of a port nobody watches."""
+        """The peer says so, perhaps twice, perhaps of a port nobody watches; of its node port, as
+        it leaves: that is the end of the link."""
         for _ in range(times):
-            self.come_in("kil0", name, "die", "there")
+            if self.link is not None:
+                self.come_in("kil0", name, "die", "there")
 
     @precondition(lambda self: self.link)
     @rule(withdrawn=st.booleans())
