@@ -10,6 +10,8 @@ import pytest
 from core_kit import Network, Probe, SkilledClient, nodes, settle, wall_clock
 
 import aemp_core as mp
+from aemp_core.requests import Rules
+from aemp_core.settings import Rule
 from aemp_core.testing.clock import virtual_clock
 
 SPAWN = "AnyEvent::MP::_spawn"
@@ -230,6 +232,22 @@ async def test_eval_with_a_rule_gives_values_and_errors():
         with pytest.raises(mp.EvalFailed):
             await a.eval_on("b", "object()")
         assert await a.eval_on("b", "x = 1") is None
+
+
+@virtual_clock
+async def test_a_restart_takes_a_rule():
+    """And somebody who runs the process, and can start it again."""
+    async with nodes("a", "b") as (a, b):
+        restarted = []
+        b.restart_hook = lambda: restarted.append(b.id)
+        (answer,) = await a.cal("b", "restart")
+        assert "needs the rule 'restart'" in answer and not restarted
+        b.rules = Rules([Rule("a", allow=("restart",))])
+        assert await a.cal("b", "restart") == ("",)
+        assert restarted == ["b"]
+        b.restart_hook = None
+        (answer,) = await a.cal("b", "restart")
+        assert "was not started by 'aemp run'" in answer
 
 
 @virtual_clock

@@ -200,13 +200,27 @@ class PeerMachine(LoopMachine):
         self.link.observer.received([["", *message]], 40)
 
     @precondition(lambda self: self.link)
-    @rule(name=names, times=st.integers(1, 2))
+    @rule(name=st.sampled_from(PORTS[:2]), times=st.integers(1, 2))
     def port_there_dies(self, name: str, times: int) -> None:
         """The peer says so, perhaps twice, perhaps of a port nobody watches; of its node port, as
         it leaves: that is the end of the link."""
         for _ in range(times):
             if self.link is not None:
                 self.come_in("kil0", name, "die", "there")
+
+    @precondition(lambda self: self.link)
+    @rule(part=parts)
+    def peer_leaves(self, part: float) -> None:
+        """Its last word ends the link here, and tells everyone who watches why."""
+        link = self.link
+        assert link is not None
+        self.settle()
+        waiting = [each for each in self.all_monitors if each.waits]
+        self.come_in("kil0", "", "closed", "there")
+        self.settle()
+        assert link.ended
+        link.forget(part)
+        assert all(each.reasons == [("closed", "there")] for each in waiting)
 
     @precondition(lambda self: self.link)
     @rule(withdrawn=st.booleans())
