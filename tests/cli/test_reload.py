@@ -117,3 +117,23 @@ def test_workers_reload_together(start: Start, configuration: Path) -> None:
     lines = {read_log(process, "reloaded").split(": ")[1] for _ in range(2)}
     assert lines == {"node x/1", "node x/2"}
     assert end(process, signal.SIGTERM)[0] == 0
+
+
+def test_a_signal_that_comes_during_the_start_is_not_lost(
+    network: Network, start: Start, configuration: Path
+) -> None:
+    (network.path / "waits.py").write_text(
+        "import asyncio, os\n"
+        "async def start():\n"
+        "    print('started', flush=True)\n"
+        "    while not os.path.exists('go'):\n        await asyncio.sleep(0.02)\n"
+    )
+    services = "services = [['waits:start']]\n"
+    configuration.write_text("nodeid = 'x'\n" + services)
+    process = start("run")
+    read_line(process, "started")
+    configuration.write_text("nodeid = 'x'\nlog_level = 'INFO'\n" + services)
+    process.send_signal(signal.SIGHUP)
+    (network.path / "go").touch()
+    assert read_log(process, "node x: reloaded").endswith("changed: log_level\n")
+    assert end(process, signal.SIGTERM)[0] == 0

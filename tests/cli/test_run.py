@@ -54,12 +54,10 @@ def seed_words(service: str) -> tuple[str, ...]:
     return ("nodeid=seed", "binds=tcp://127.0.0.1:0", service)
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop", "auto"])
+@pytest.mark.parametrize("loop", ["asyncio", "auto"])
 def test_the_loop_is_the_one_that_was_asked_for(
     network: Network, start: Start, service: str, loop: str
 ) -> None:
-    if loop == "uvloop":
-        pytest.importorskip("uvloop")
     process = start("run", "--loop", loop, *seed_words(service))
     best = "uvloop" if importlib.util.find_spec("uvloop") else "asyncio"
     assert read_line(process, "loop ") == (best if loop == "auto" else loop)

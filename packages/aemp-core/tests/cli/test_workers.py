@@ -6,6 +6,8 @@ import pytest
 
 from aemp_core import ConfigError, Settings
 from aemp_core.cli.run.child import FIRST_PAUSE, HEALTHY_SECONDS, LONGEST_PAUSE, Child
+from aemp_core.cli.run.overseer import Limits, Overseer
+from aemp_core.cli.run.recipe import Recipe
 from aemp_core.cli.run.workers import Place, counted
 
 
@@ -68,3 +70,19 @@ def test_pauses_grow_and_are_short_again_after_a_healthy_time() -> None:
     assert child.due == 301.0
     child.wants_restart = False
     assert child.wait(301.0) == 2 * FIRST_PAUSE
+
+
+def test_a_node_that_waits_to_be_started_again_is_not_stuck(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing is heard of it meanwhile, for longer than a loop may be stuck."""
+    recipe = Recipe((), None, None, None, "auto", None)
+    overseer = Overseer(recipe, Settings(), Limits(9, 9, 9), watchdog=True, as_json=False)
+    child = Child("x", lambda fd: ["/no/such/program"])
+    child.silent = 100.0
+    child.due = 50.0
+    overseer._keep(child, 49.0)
+    assert (child.abort_due, caplog.text) == (None, "")
+    overseer._keep(child, 50.0)  # and what cannot be started waits again
+    assert "node x cannot be started: " in caplog.text
+    assert child.due == 50.0 + FIRST_PAUSE

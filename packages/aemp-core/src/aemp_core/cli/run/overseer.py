@@ -29,6 +29,7 @@ from ...errors import AempError, UsageError
 from ...ids import expand_node_id, new_incarnation
 from ...settings import Settings
 from ..outcome import DONE, FAILED, USAGE
+from . import signals
 from .child import Child, State
 from .output import tell_up
 from .recipe import Recipe
@@ -94,6 +95,7 @@ class Overseer:
         self._beat_at = float("inf") if self._notifier.beat_seconds is None else 0.0
         self._ending: int | None = None  # the exit code
         self._kill_at = float("inf")
+        self._again_at = 0.0  # from when on a signal is the second one
 
     def run(self) -> int:
         """Run until told to end, or there is no point in going on; return the exit code."""
@@ -201,6 +203,9 @@ class Overseer:
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._ending is None:
                 self._end(DONE, now)
+                self._again_at = now + signals.TWICE_SECONDS
+                return
+            if now < self._again_at:
                 return
             log.error("ended at once, as asked")
             self._ending = 128 + number

@@ -11,14 +11,17 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-__all__ = ["HANGUP", "catch", "end_at_once"]
+__all__ = ["HANGUP", "TWICE_SECONDS", "catch"]
 
 #: None on Windows.
 HANGUP: int | None = getattr(signal, "SIGHUP", None)
+#: Seconds within which a second signal is the same wish: timeout(1), for one, sends each twice.
+TWICE_SECONDS = 0.1
 
 
 def catch(
@@ -37,7 +40,7 @@ def catch(
         patient: a second SIGTERM is ignored, because an overseer decides how long to wait, and a
             service manager may send the signal to both.
     """
-    asked = False
+    asked: float | None = None
 
     def call(function: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop is closed: the process is about to end
@@ -45,11 +48,11 @@ def catch(
 
     def end(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        if not asked:
-            asked = True
+        if asked is None:
+            asked = time.monotonic()
             call(leave)
-        elif not patient:
-            end_at_once(number)
+        elif not patient and time.monotonic() - asked >= TWICE_SECONDS:
+            _end_at_once(number)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
@@ -57,7 +60,7 @@ def catch(
         signal.signal(HANGUP, lambda _number, _frame: call(reload))
 
 
-def end_at_once(number: int) -> None:
+def _end_at_once(number: int) -> None:
     """End the process without any further ado, as the signal would have."""
     with suppress(OSError):
         os.write(sys.stderr.fileno(), b"aemp: ended at once\n")

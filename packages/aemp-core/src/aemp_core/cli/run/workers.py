@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...errors import ConfigError, TransportError
+from ...errors import ConfigError, TransportError, UsageError
 from ...settings import Settings
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ class Place:
     @classmethod
     def of_text(cls, text: str) -> Place:
         """What `to_text` wrote."""
-        return cls(**json.loads(text))
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError):
+            raise UsageError("--child is for 'aemp run' itself") from None
 
     @property
     def node_id(self) -> str:
