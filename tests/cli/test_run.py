@@ -112,6 +112,23 @@ def test_a_node_that_does_not_leave_in_time_is_ended(start: Start, network: Netw
     assert errors.endswith("the node did not leave within 0.5 s: the process ends now\n")
 
 
+@pytest.mark.parametrize("more", [(), ("--workers", "1")], ids=["single", "workers"])
+async def test_a_node_goes_on_when_nobody_reads_its_output(
+    start: Start, more: tuple[str, ...]
+) -> None:
+    async with mp.Node("seed", binds=["tcp://127.0.0.1:0"], secret=SECRET) as node:
+        process = start("run", *more, "nodeid=x", f"seeds={node.addresses[0]}")
+        assert process.stdout is not None
+        process.stdout.close()
+        await node.up("x/1" if more else "x", timeout=40)
+        # It has printed by now, or is about to: what it answers comes after that.
+        assert await node.cal("x/1" if more else "x", "info", timeout=40)
+        process.send_signal(signal.SIGTERM)
+        assert await node.loop.run_in_executor(None, process.wait, 40) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
 def test_a_service_may_end_the_node(start: Start, service: str) -> None:
     process = start("run", "nodeid=seed", "services=[['runservice:close']]")
     output, errors = process.communicate(timeout=40)
