@@ -259,11 +259,9 @@ def _kil0(request: Request, name: str, *reason: Any) -> None:
     if name:
         session.peer.ended(name, _short(reason))
     else:
-        # Nothing follows but its end of file. The loss is one step, as any other, with a reason of
-        # its own; the connection need not be cut off.
-        session.lost_reason = (reasons.CLOSED, session.id)
-        session.peer.lose(session.lost_reason)
-        session.link.close("the peer has left")
+        # Nothing follows. The loss is one step, as any other, with a reason of its own; the
+        # connection is cut off, since nobody would wait for it to close in order.
+        session.peer.lose((reasons.CLOSED, session.id))
 
 
 def _short(reason: Reason) -> Reason:

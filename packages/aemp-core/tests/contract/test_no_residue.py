@@ -9,7 +9,7 @@ import logging
 import weakref
 
 import pytest
-from core_kit import SECRET, Network, Probe, nodes, settle, tasks_left, timers_left
+from core_kit import SECRET, Network, Probe, SkilledClient, nodes, settle, tasks_left, timers_left
 
 import aemp_core as mp
 from aemp_core.testing.clock import virtual_clock
@@ -378,3 +378,26 @@ async def test_no_residue_of_a_cancelled_monitor_at_the_other_node():
             guard.cancel()
             await settle()
         assert not b.ports[port].watches
+
+
+@virtual_clock
+async def test_no_residue_of_a_link_that_a_peer_left_and_keeps_open():
+    """The node is told that it is over: nobody waits for the connection any more."""
+
+    class Stubborn(SkilledClient):
+        def eof_received(self):
+            return True  # the transport stays open
+
+    network = Network.here()
+    async with nodes("a", connected=False) as (a,):
+        client = Stubborn("b").join(network, "a")
+        await settle()
+        client.write(client.connection.prove())
+        await settle()
+        reasons = []
+        a.mon("b", reasons.append)
+        client.write(client.frames(("", "kil0", "", "closed", "b")))
+        await settle()
+        assert reasons == [("closed", "b")]
+        await a.close()
+        assert residue() == (set(), [])
