@@ -406,7 +406,7 @@ async def test_a_connection_replayed_packet_by_packet(office: Office) -> None:
 
 async def test_a_handshake_reflected(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     """Somebody whose pattern grants the name says to alice what she says."""
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG", "aemp_core")
     cert = office.cert("*")
     async with alice_listening(office) as alice:
         streams = await strangers.dial(alice.addresses[0], strangers.client(cert))

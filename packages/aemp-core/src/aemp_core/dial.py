@@ -36,7 +36,7 @@ ATTEMPT_SECONDS = 20.0
 #: and after which another connection is asked for beside those that nobody answered.
 AGAIN_SECONDS = 3.0
 FIRST_PAUSE = 0.1
-#: Pause before a seed is asked again that says it is a node there is a link to.
+#: Pause before a seed is asked again that says it is a node there is a link to, or this one.
 LINKED_PAUSE = 60.0
 #: Redials after a loss are spread over so many seconds,
 JITTER_SECONDS = 0.25
@@ -134,7 +134,8 @@ class Dialler:
             self.learn(peer.id, hook(peer.id))
         self._reach_all(peer)
         for seed in self._seeds:
-            seed.hurry.set()
+            if not seed.own:
+                seed.hurry.set()
 
     def end(self, peer: Peer) -> None:
         """The link is up, or the peer was given up."""
@@ -246,7 +247,7 @@ class Dialler:
                 log.log(level, "seed %s: %s", seed.address, error)
                 seed.failure = str(error)
                 seed.own = isinstance(error, OwnAddress)
-                pause = _after(error, pause)
+                pause = LINKED_PAUSE if seed.own else _after(error, pause)
             else:
                 if seed.address in self._resting:
                     candidate.close("this seed is needed no more")

@@ -230,7 +230,7 @@ class Stream(Outflow):
             events = self._connection.receive(data)
         except OwnAddress as error:
             # In order: the other end, which dialled, shall read our greeting and know it, too.
-            log.info("connection with %s ended: %s", self._describe(), error)
+            log.debug("connection with %s ended: %s", self._describe(), error)
             self._end(str(error), OwnAddress)
             self._drop()
             return
