@@ -19,7 +19,6 @@ with unread input would reset it, and take with it what the peer has not read ye
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CLOSE_SECONDS", "EARLY_BYTES", "HANDSHAKE_SECONDS", "LINGER_SECONDS", "Stream"]
 
-log = logging.getLogger("aemp_core.stream")
-
 #: Seconds from the first byte until both sides have proved themselves.
 HANDSHAKE_SECONDS = 10.0
 #: Seconds a closed link may take to write out what is queued.
@@ -67,7 +64,6 @@ class Stream(Outflow):
         door: for an accepted connection, the listener's side of it.
 
     Attributes:
-        loop: the loop of the node.
         origin: where the other end is; set once the connection is made.
         HINT: why a peer may have ended the connection before it was a link.
     """
@@ -113,9 +109,7 @@ class Stream(Outflow):
         self._closing: str | None = None
         self._failure: TransportError | None = None
         self._text = ""
-        # Reading.
-        self._reading = True
-        self._paused = False
+        self._reading, self._paused = True, False
         self._early: list[bytes] = []
         self._early_size = 0
 
@@ -229,10 +223,8 @@ class Stream(Outflow):
         try:
             events = self._connection.receive(data)
         except OwnAddress as error:
-            # In order: the other end, which dialled, shall read our greeting and know it, too.
-            log.debug("connection with %s ended: %s", self._describe(), error)
             self._end(str(error), OwnAddress)
-            self._drop()
+            self._drop()  # in order: our other end shall read our greeting and know it, too
             return
         except RemoteProtocolError as error:
             self._blame(str(error))
@@ -341,10 +333,8 @@ class Stream(Outflow):
         self._frames.append(frame)
 
     def send_parts(self, parts: Sequence[bytes], /) -> None:
-        """See `Link`: long parts are written from where they are."""
-        if not self._open:
-            self.send(b"")
-        else:
+        """See `Link`."""
+        if self._open:
             if not self._waiting:
                 self._wait()
             self._frames += parts
