@@ -11,8 +11,14 @@ import importlib
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -297,6 +303,37 @@ def global_limits() -> str:
     return _limits("aemp_global", GLOBAL_LIMITS)
 
 
+#: The tables of `mutants/`, and the promises that they hold faults against.
+PLANTED = {
+    "order": "order",
+    "no_holes": "no holes",
+    "once": "once, and calls",
+    "notice": "notice",
+    "identity": "identity",
+    "deferred": "deferred",
+    "bounded": "bounded",
+    "trust": "nothing before trust",
+    "tls": "nothing before trust, over TLS",
+    "no_residue": "no residue",
+    "liveness": "liveness",
+    "global": "networks, groups and the registry",
+    "log": "logs, and shells",
+}
+
+
+def planted() -> str:
+    """How many faults are planted against which promise."""
+    rows, all_of, all_seen = [], 0, 0
+    for name, promise in PLANTED.items():
+        table = tomllib.loads((ROOT / "mutants" / f"{name}.toml").read_text(encoding="utf-8"))
+        caught_by = [" ".join(mutant["caught_by"]) for mutant in table.values()]
+        seen = sum("simulate" in tests for tests in caught_by)
+        rows.append([promise, str(len(table)), str(seen or "")])
+        all_of, all_seen = all_of + len(table), all_seen + seen
+    rows.append(["together", str(all_of), str(all_seen)])
+    return _rows("promise | planted | caught by the simulator, too", rows)
+
+
 def _limits(package: str, places: list[tuple[str, str, str]]) -> str:
     from aemp_core import Settings
 
@@ -360,6 +397,7 @@ TABLES: dict[str, Callable[[], str]] = {
         live,
         log_limits,
         modules,
+        planted,
         requests,
         settings,
         shell_limits,
