@@ -163,9 +163,27 @@ def writable_is_never_told(patch: pytest.MonkeyPatch) -> None:
 
 
 @fault
+def what_joins_those_that_wait_is_left_behind(patch: pytest.MonkeyPatch) -> None:
+    def flush(old: Any, self: Any) -> None:
+        frames, self.waiting = self.waiting, []
+        self.waiting += frames
+        old(self)
+
+    around(patch, "_flush", flush)
+
+
+@fault
+def parts_go_out_in_another_order(patch: pytest.MonkeyPatch) -> None:
+    def send_parts(old: Any, self: Any, parts: Any) -> None:
+        old(self, parts[1:] + parts[:1])
+
+    around(patch, "send_parts", send_parts)
+
+
+@fault
 def frames_go_out_backwards(patch: pytest.MonkeyPatch) -> None:
     def flush(old: Any, self: Any) -> None:
-        self._frames.reverse()
+        self.waiting.reverse()
         old(self)
 
     around(patch, "_flush", flush)

@@ -31,10 +31,11 @@ class Outflow(asyncio.Protocol):
 
     Attributes:
         loop: the loop of the node.
+        waiting: frames that wait to be written; see `Link`. `_flush` will come if there is one.
     """
 
     __slots__ = (
-        "_base", "_choked", "_frames", "_joined", "_thread", "_transport", "_waiting", "loop",
+        "_base", "_choked", "_joined", "_thread", "_transport", "_waiting", "loop", "waiting",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -42,7 +43,7 @@ class Outflow(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._base = 0  # what the transport held when that was looked up last
-        self._frames: list[bytes] = []
+        self.waiting: list[bytes] = []
         self._joined = 0  # how many of them, from the first, are pieces joined
         self._choked = False
         self._waiting = False
@@ -58,19 +59,19 @@ class Outflow(asyncio.Protocol):
     @property
     def buffered(self) -> int:
         """See `Link`."""
-        return self._base + sum(map(len, self._frames))
+        return self._base + sum(map(len, self.waiting))
 
     def _written(self) -> None:
         """The operating system took what it had not taken at once; more may wait here."""
         raise NotImplementedError
 
     def _drop_frames(self) -> None:
-        self._frames.clear()
+        self.waiting.clear()
         self._base = self._joined = 0
 
     def measure(self) -> int:
         """See `Link`."""
-        if len(self._frames) - self._joined >= JOIN_FRAMES:
+        if len(self.waiting) - self._joined >= JOIN_FRAMES:
             self._join()
         if self._choked and self._base:
             self._base = self._transport.get_write_buffer_size()
@@ -78,7 +79,7 @@ class Outflow(asyncio.Protocol):
 
     def _join(self) -> None:
         """Have what waits in few pieces, so that it takes little more memory than its bytes."""
-        frames, place = self._frames, self._joined
+        frames, place = self.waiting, self._joined
         while place < len(frames):
             end, size = place, 0
             while end < len(frames) and size < WRITE_BYTES:
@@ -90,7 +91,7 @@ class Outflow(asyncio.Protocol):
         self._joined = place
 
     def _flush(self) -> None:
-        frames = self._frames
+        frames = self.waiting
         transport = self._transport
         if self._choked:
             return  # `resume_writing` comes here again

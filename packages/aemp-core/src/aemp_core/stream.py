@@ -149,7 +149,7 @@ class Stream(Outflow):
                 self._received(messages, len(data))
             finally:
                 self._waiting = False
-                if self._frames:
+                if self.waiting:
                     self._flush()
         if decoder.error is not None:
             self._blame(str(decoder.error))
@@ -330,14 +330,14 @@ class Stream(Outflow):
             return
         if not self._waiting:
             self._wait()
-        self._frames.append(frame)
+        self.waiting.append(frame)
 
     def send_parts(self, parts: Sequence[bytes], /) -> None:
         """See `Link`."""
         if self._open:
             if not self._waiting:
                 self._wait()
-            self._frames += parts
+            self.waiting += parts
 
     def _written(self) -> None:
         if self._closing is not None:
@@ -364,7 +364,7 @@ class Stream(Outflow):
 
     def _say_goodbye(self) -> None:
         """All is written: close our half, and wait a little for the peer's."""
-        if self._frames or self._choked or self._transport.is_closing():
+        if self.waiting or self._choked or self._transport.is_closing():
             return
         self._cancel_timer()
         self._timer = self.loop.call_later(LINGER_SECONDS, self._transport.abort)

@@ -64,6 +64,7 @@ class Ways:
 
     def _make(self, name: str) -> Way:
         peer, put = self._session.peer, self._session.send
+        waiting = getattr(self._session.link, "waiting", ())
         small, pack = SMALL, pack_scalars
 
         def send(message: tuple[Any, ...]) -> None:
@@ -83,6 +84,9 @@ class Ways:
                 return
             peer.allowance -= size
             peer.sent += 1
-            put(frame)
+            if waiting:
+                waiting.append(frame)  # as `put` does, without the call
+            else:
+                put(frame)
 
         return send

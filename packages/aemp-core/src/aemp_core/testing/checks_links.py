@@ -141,6 +141,33 @@ async def parts_of_a_frame_arrive_as_one(bench: Bench) -> None:
     demand(len(other.witness.messages) == FLOOD, "nothing should be sent after close")
 
 
+async def frames_may_join_those_that_wait(bench: Bench) -> None:
+    """In order, in the same turn of the loop and while the peer does not read."""
+    one, other = await bench.links()
+    waiting = getattr(one.link, "waiting", None)
+    if waiting is None:
+        return
+    other.link.pause()
+    payload = b"x" * MEBIBYTE
+    for number in range(FLOOD):
+        frame = one.link.encode(pack((number, payload), "port"))
+        if waiting:
+            waiting.append(frame)
+        else:
+            one.link.send(frame)
+        if number % 3 == 0:
+            await bench.idle()
+    demand(one.link.measure() > 0, "a peer that does not read should be felt")
+    other.link.resume()
+    await other.witness.until(
+        lambda: len(other.witness.messages) == FLOOD, "all messages should arrive"
+    )
+    demand(_numbers(other) == list(range(FLOOD)), "frames should stay in order")
+    await one.witness.until(lambda: one.link.measure() == 0, "everything should be written")
+    one.link.abort("done")
+    demand(not waiting and one.link.waiting is waiting, "nothing should wait after the end")  # type: ignore[attr-defined]
+
+
 async def malformed_frames_end_the_link(bench: Bench) -> None:
     """After the good messages before them; the link does not go deaf."""
     one, other = await bench.links()
@@ -268,6 +295,7 @@ CHECKS: tuple[Check, ...] = (
     a_heartbeat_is_heard_and_not_delivered,
     a_paused_link_holds_its_peer_back,
     parts_of_a_frame_arrive_as_one,
+    frames_may_join_those_that_wait,
     malformed_frames_end_the_link,
     a_frame_over_the_limit_ends_the_link,
     close_writes_out_what_is_queued,
