@@ -128,7 +128,7 @@ def test_altered_bytes_arrive_over_plain_links_and_not_over_tls() -> None:
 
 
 def test_a_node_that_believes_any_name_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    strangers = [Fault(1.0, "stranger", ("alice", "bob", 2)) for _ in range(2)]
+    strangers = [Fault(1.0, "stranger", ("alice", "bob", 2)) for _ in range(8)]
     plan = draw(0).with_faults([Fault(1.0, "kill", ("bob",)), *strangers])
     assert simulate(plan, TlsDriver).holds
 

@@ -373,6 +373,7 @@ def test_a_program_and_the_command_give_the_same_node(run: Run, file: Path, tmp_
     good(run("profile", "new", "same", "--parent", "worker", "nodeid=same/%n"))
     good(run("config", "set", "services", "['telling:tell']", "--profile", "same"))
     good(run("config", "set", "secret", SECRET, "--profile", "base"))
+    good(run("config", "set", "seeds", "memory://a", "--profile", "same"))  # of core alone
     environment = {
         **os.environ, "AEMP_CONFIG": str(file), "AEMP_SPAWN_LIMIT": "7", "PYTHONPATH": str(tmp_path)
     }  # fmt: skip
