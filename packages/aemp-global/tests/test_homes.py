@@ -288,3 +288,17 @@ async def test_what_was_dropped_for_want_of_room_is_said_again(
     for number in range(1_000):
         one.snd(port, number)
     await within(5, lambda: members(hub, "g") == ["one"])
+
+
+async def test_no_more_is_told_than_there_is_room_for(
+    aemp_network: SimulatedNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A large map for a new global takes its time on a slow link, and nothing of it is dropped."""
+    limit = {"send_limit": 400_000}
+    old = await aemp_network.node("old", seeds=[], role="global", **limit)
+    for number in range(400):
+        gl.of(old).db_set("family", str(number), "x" * 5_000)
+    aemp_network.shape("old", "new", bandwidth=100_000)
+    new = await aemp_network.node("new", seeds=["memory://old"], role="global", **limit)
+    await within(60, lambda: len(gl.of(new).families.values("family")) == 400)
+    assert "dropped" not in caplog.text

@@ -136,7 +136,7 @@ async def test_identity_the_old_life_is_down_before_the_new_one_is_up():
         network._silenced.clear()
         async with nodes("b", connected=False) as (again,):
             again.learn("a", "memory://a")
-            await again.up("a", 25)
+            await again.up("a", 6)  # it takes 2 s to see that the old life is silent
             await settle(1)
             assert events == [("b", False), ("b", True)]
             assert len(fired) == 1
