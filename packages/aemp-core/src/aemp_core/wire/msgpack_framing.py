@@ -19,7 +19,7 @@ from typing import Any
 import msgpack
 
 from ..errors import RemoteProtocolError
-from .values import SCALARS, sift
+from .values import HEARTBEAT, SCALARS, sift
 
 __all__ = ["MsgpackFraming"]
 
@@ -71,6 +71,11 @@ class MsgpackDecoder:
         """See `Decoder.decode`."""
         batch: list[Any] = []
         if self._alone and len(data) <= self._alone_limit:
+            if data == HEARTBEAT:
+                if self._unpacker is not None:  # nothing else may come for long
+                    self._start_fast()
+                    self._alone = True
+                return batch
             try:
                 message = msgpack.unpackb(data)
             except Exception:  # none, or not one, or a wrong one: the gaits will tell
@@ -84,9 +89,6 @@ class MsgpackDecoder:
                         return [message]
                 messages, flaw = sift([message])
                 if flaw is None:
-                    if not messages:  # a heartbeat: nothing else may come for long
-                        self._start_fast()
-                        self._alone = True
                     return messages
         if self.error is not None:
             return []
