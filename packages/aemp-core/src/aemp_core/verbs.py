@@ -239,7 +239,9 @@ def rcv_async(port: str, function: Callable[..., Any], /, *args: Any) -> PortID:
 
 def get(tag: str, /, timeout: float | None = None) -> Coroutine[Any, Any, Message]:
     """Receive the oldest message of a tag: see `Node.get`."""
-    return mailbox_of("get").get(tag, timeout)
+    port = running_port()
+    mailbox = None if port is None else port.mailbox  # `mailbox_of` without the call
+    return (mailbox or mailbox_of("get")).get(tag, timeout)
 
 
 def get_cond(
