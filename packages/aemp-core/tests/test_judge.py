@@ -448,6 +448,14 @@ def test_notice_by_the_twin_of_a_node_is_believed() -> None:
 def test_notice_by_a_former_life_is_not_believed() -> None:
     tale = Tale()("end", "bob@1", "kill").start("bob@2")("port", "bob@2", "p2").watch(port="p2")
     assert tale.fire("no_such_port").broken == ["notice"]
+    tale = Tale()("end", "bob@1", "kill").start("bob@2")("port", "bob@2", "p2").watch(port="p2")
+    assert tale.fire("closed").broken == ["notice"]
+
+
+def test_notice_that_a_former_life_has_left_is_a_loss() -> None:
+    """The watch is on a port of the next life, whose ID came by another way than its link."""
+    tale = Tale()("closing", "bob@1")("end", "bob@1", "exit").start("bob@2")
+    assert not tale("port", "bob@2", "p2").watch(port="p2").fire("closed").broken
 
 
 def test_notice_broken_if_the_node_is_down_and_the_watch_did_not_fire() -> None:

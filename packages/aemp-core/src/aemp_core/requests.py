@@ -256,7 +256,7 @@ def _kil0(request: Request, name: str, *reason: Any) -> None:
     session = request.session
     if session is None or not session.up:
         return
-    if name:
+    if name != "":
         session.peer.ended(name, _short(reason))
     else:
         # Nothing follows. The loss is one step, as any other, with a reason of its own; the

@@ -44,7 +44,8 @@ What is *not* judged, because it would be wrong to:
 
 - A loss (`transport_error`, `send_limit`) may be told at any time, needed or not.
 - A closing node: its watches may fire with ``closed``, for ports that live, and no bound holds for
-  what it watches and calls.
+  what it watches and calls. At its peers watches fire so that were set over its link on ports of
+  its next life: that is a loss, too.
 - A mailbox: what arrived there is noted later, when it is taken out. So it is not compared with
   notices, deaths and node events; order and holes are judged.
 - Two lives with one node ID at the same time: either may answer for the other that it has no such
@@ -336,11 +337,17 @@ class _Judge:
         if (word == "closed" and life.closing) or (word == "no_such_port" and port.life.twin):
             return
         death = port.died or port.life.closing or port.life.ended
+        if death is None and word == "closed" and self.has_left(port.life.node):
+            return
         if death is None:
             text = f"the {watch} told a death ({word or 'normal end'}) that did not happen"
             self.blame("notice", text, name, life.name, port.name)
         else:
             life.told[port.life.name] = max(death, life.told.get(port.life.name, NEVER))
+
+    def has_left(self, node: str) -> bool:
+        """Whether some life of a node has closed."""
+        return any(life.closing is not None for life in self.lives.values() if life.node == node)
 
     def on_cal(self, life: Life, name: str, target: str, timeout: float | None) -> None:
         port = self.ports.get(target)
