@@ -94,6 +94,9 @@ def test_workers_are_nodes_with_addresses_of_their_own_that_are_all_linked(
                 others = set(ups) - {name}
                 while not others <= set(await asked(node, name, "nodes")):
                     await asyncio.sleep(0.02)
+                _, _, links, _ = await node.cal(name, "links", 0, timeout=40)
+                over = {link["id"]: link["address"] for link in links if link["id"] in others}
+                assert all("unix://" in address for address in over.values()), over
 
     asyncio.run(asyncio.wait_for(look(), 40))
     code, output, errors = end(process, signal.SIGTERM)

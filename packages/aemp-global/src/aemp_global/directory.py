@@ -95,6 +95,12 @@ def usable(node: Node, record: Any) -> list[str]:
     return found
 
 
+def near(addresses: list[str]) -> list[str]:
+    """Those of usable addresses that are unix sockets this process may enter."""
+    paths = {each: each.removeprefix("unix://") for each in addresses if each.startswith("unix://")}
+    return [address for address, path in paths.items() if os.access(path, os.W_OK)]
+
+
 def _can_be_dialled(node: Node, address: str) -> bool:
     try:
         node.transport(address).check(address)

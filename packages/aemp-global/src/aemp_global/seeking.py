@@ -7,6 +7,8 @@ ever.
 
     addresses we may dial --DIRECT_SECONDS--> ask it to dial back --BACK_SECONDS--> relay
     none of them -----------------------------^
+
+Of a node of this machine the unix sockets are dialled alone at first.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aemp_core import refusals
 from aemp_core.ids import is_node_id
 
-from .directory import NODES, check_record, usable
+from .directory import NODES, check_record, near, usable
 from .neighbour import Neighbour
 
 if TYPE_CHECKING:
@@ -36,12 +38,13 @@ BACK_SECONDS = 1.0
 class Sought:
     """One node that is sought."""
 
-    __slots__ = ("home", "look_back", "step")
+    __slots__ = ("addresses", "home", "look_back", "step")
 
     def __init__(self, look_back: Any) -> None:
         self.look_back = look_back
         self.step: Any = None
         self.home: str | None = None
+        self.addresses: list[str] = []
 
     def cancel(self) -> None:
         for timer in (self.look_back, self.step):
@@ -105,7 +108,9 @@ class Seeking:
         if record is not None and not usable_ones:
             self._refuse(node_id, record)
         relayed = [each for each in self._learnt.get(node_id, ()) if each == f"relay://{node_id}"]
-        self._learn(node_id, [*usable_ones, *relayed])
+        sought.addresses = usable_ones
+        first = [] if sought.home is None else near(usable_ones)
+        self._learn(node_id, [*(first or usable_ones), *relayed])
         if sought.home is not None and sought.step is None:
             seconds = DIRECT_SECONDS if self._learnt[node_id] else 0.0
             sought.step = self._service.later(seconds, lambda: self._ask_back(node_id, sought))
@@ -128,6 +133,8 @@ class Seeking:
         self._node.learn(node_id, *addresses)
 
     def _ask_back(self, node_id: str, sought: Sought) -> None:
+        learnt = self._learnt.get(node_id, ())
+        self._learn(node_id, [*sought.addresses, *set(learnt).difference(sought.addresses)])
         asked = self._service.passage.ask_back(node_id)
         seconds = BACK_SECONDS if asked else 0.0
         sought.step = self._service.later(seconds, lambda: self._relay(node_id))
