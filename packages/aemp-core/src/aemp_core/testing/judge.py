@@ -337,17 +337,12 @@ class _Judge:
         if (word == "closed" and life.closing) or (word == "no_such_port" and port.life.twin):
             return
         death = port.died or port.life.closing or port.life.ended
-        if death is None and word == "closed" and self.has_left(port.life.node):
-            return
-        if death is None:
+        former = (each.closing for each in self.lives.values() if each.node == port.life.node)
+        if death is None and not (word == "closed" and any(former)):
             text = f"the {watch} told a death ({word or 'normal end'}) that did not happen"
             self.blame("notice", text, name, life.name, port.name)
-        else:
+        elif death is not None:
             life.told[port.life.name] = max(death, life.told.get(port.life.name, NEVER))
-
-    def has_left(self, node: str) -> bool:
-        """Whether some life of a node has closed."""
-        return any(life.closing is not None for life in self.lives.values() if life.node == node)
 
     def on_cal(self, life: Life, name: str, target: str, timeout: float | None) -> None:
         port = self.ports.get(target)
