@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,21 @@ class Network:
             cwd=self.path,
             env=self.environment,
         )
+
+    @contextmanager
+    def seed(self, *words: str) -> Iterator[str]:
+        """The address of a node that runs as long as the block does."""
+        process = subprocess.Popen(
+            [*AEMP, "run", "nodeid=seed", "binds=tcp://127.0.0.1:0", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=self.path,
+            env=self.environment,
+        )
+        yield read_line(process, "address ")
+        process.kill()
+        process.communicate(timeout=SECONDS)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .conftest import AEMP, SECONDS, Network, end, read_line
+from .conftest import Network, end, read_line
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -48,17 +48,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
 @pytest.fixture(scope="module")
 def seed(network: Network) -> Iterator[str]:
     """The address of a node that logs a beat, for all tests of this file."""
-    process = subprocess.Popen(
-        [*AEMP, "run", "nodeid=seed", "binds=tcp://127.0.0.1:0", beating()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=network.path,
-        env=network.environment,
-    )
-    yield read_line(process, "address ")
-    process.kill()
-    process.communicate(timeout=SECONDS)
+    with network.seed(beating()) as address:
+        yield address
 
 
 def worker(start: Start, seed: str, name: str, *words: str) -> subprocess.Popen[str]:

@@ -37,18 +37,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
 @pytest.fixture(scope="module")
 def seed(network: Network) -> Iterator[str]:
     """The address of a node that lets everybody evaluate, for all tests of this file."""
-    words = ("nodeid=seed", "binds=tcp://127.0.0.1:0", RULES)
-    process = subprocess.Popen(
-        [*AEMP, "run", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=network.path,
-        env=network.environment,
-    )
-    yield read_line(process, "address ")
-    process.kill()
-    process.communicate(timeout=SECONDS)
+    with network.seed(RULES) as address:
+        yield address
 
 
 @pytest.fixture
