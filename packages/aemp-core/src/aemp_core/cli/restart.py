@@ -6,11 +6,11 @@ import asyncio
 
 import click
 
-from ..errors import CallTimeout, PortKilled, TransportError
-from ..reason import describe
+from ..errors import TransportError
+from .asking import ask
 from .manual import Command
 from .options import Visit, as_json, visiting, within
-from .outcome import TIMED_OUT, Failed
+from .outcome import Failed
 from .text import printable, to_json
 
 __all__ = ["command"]
@@ -47,15 +47,7 @@ async def _restart(visit: Visit, name: str) -> None:
         await visit.reach(node, name)
         left = asyncio.ensure_future(node.killed(name))
         await asyncio.sleep(0)  # it watches now
-        try:
-            (error,) = await node.cal(name, "restart", timeout=visit.timeout)
-        except CallTimeout:
-            raise Failed(
-                f"gave up after {visit.timeout:g} s waiting for an answer of node {name!r}",
-                TIMED_OUT,
-            ) from None
-        except PortKilled as killed:
-            raise Failed(f"{name}: {describe(killed.reason)}") from None
+        (error,) = await ask(node, name, visit.timeout, "restart")
         if error:
             raise Failed(f"{name}: {printable(str(error))}")
         await within(visit.timeout, f"node {name!r} to leave", _done(left))

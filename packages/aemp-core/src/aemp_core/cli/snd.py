@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from ..errors import PortKilled
 from ..ids import split_port
 from ..reason import NO_SUCH_PORT, TRANSPORT_ERROR, describe
+from .asking import ask
 from .manual import Command
-from .options import Visit, as_json, visiting, within
+from .options import Visit, as_json, visiting
 from .outcome import Failed
 from .text import json_args, message_of, to_json
 
@@ -58,11 +58,7 @@ async def _send(visit: Visit, port: str, message: tuple[Any, ...]) -> None:
         node.snd(port, *message)
         # Its node answers in order: after it has read the message, and after it has told of a
         # port that was never there.
-        name, _ = split_port(port)
-        try:
-            await within(visit.timeout, f"node {name!r} to answer", node.cal(name, "time"))
-        except PortKilled as error:
-            raise Failed(f"{name}: {describe(error.reason)}") from None
+        await ask(node, split_port(port)[0], visit.timeout, "time")
         for reason in ends:
             # A port that ends because of the message has got it.
             if reason[:1] in ((NO_SUCH_PORT,), (TRANSPORT_ERROR,)):

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import PortKilled
 from ..ids import check_node_id
 from ..reason import SPAWN_ERROR, describe
+from .asking import ask
 from .manual import Command
-from .options import Visit, as_json, visiting, within
+from .options import Visit, as_json, visiting
 from .outcome import DONE, FAILED, Failed
 from .text import json_args, message_of, printable, to_json
 
 if TYPE_CHECKING:
-    from ..node import Node
+    pass
 
 __all__ = ["command"]
 
@@ -76,7 +76,9 @@ async def _spawn(
         port = node.spawn(node_id, function, *words)
         ended: asyncio.Future[tuple[Any, ...]] = node.loop.create_future()
         node.mon(port, lambda reason: None if ended.done() else ended.set_result(reason))
-        await _settled(visit, node, node_id)
+        # It answers in order: after it has read the request, and told of a refusal or of a function
+        # that raised at once.
+        await ask(node, node_id, visit.timeout, "time")
         reason = ended.result() if ended.done() else ()
         if reason and (reason[0] == SPAWN_ERROR or not wait):
             raise Failed(f"{port}: {describe(reason)}")
@@ -89,12 +91,3 @@ async def _spawn(
     else:
         click.echo(printable(f"{port}: {describe(reason)}"))
     return FAILED if reason else DONE
-
-
-async def _settled(visit: Visit, node: Node, node_id: str) -> None:
-    """Return when the node has read the request, and told of a refusal or of a function that
-    raised at once: it answers in order."""
-    try:
-        await within(visit.timeout, f"node {node_id!r} to answer", node.cal(node_id, "time"))
-    except PortKilled as error:
-        raise Failed(f"{node_id}: {describe(error.reason)}") from None
