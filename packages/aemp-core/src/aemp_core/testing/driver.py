@@ -118,25 +118,31 @@ class Driver:
         await asyncio.sleep(self.plan.path["latency"] * self._chance.choice((0.0, 0.5, 1.5)))
 
     async def _start(self, machine: str, node_id: str = "") -> Agent:
-        plan = self.plan
         process = self.world.process(machine)
         node_id = node_id or machine
-        addresses = {each: [f"memory://{each}/{number}" for number in range(plan.addresses)]
-                     for each in plan.machines}  # fmt: skip
         node = self.make_node(
             node_id,
-            binds=[f"memory://{machine}"] if node_id != machine else addresses[machine],
-            seeds=[address for seed in plan.seeds[node_id] for address in addresses[seed]],
             secret=SECRET,
             entropy=process.entropy,
             wall_clock=process.wall_clock,
-            **plan.settings[node_id],
+            **self.places(machine, node_id),
+            **self.plan.settings[node_id],
         )
         agent = Agent(self, process, node, f"{node_id}@{next(self._lives)}")
         await process.call(agent.begin)
         if node_id == machine:
             self.agents[machine] = agent
         return agent
+
+    def places(self, machine: str, node_id: str) -> dict[str, Any]:
+        """The settings that say where a node listens and whom it dials."""
+        plan = self.plan
+        addresses = {each: [f"memory://{each}/{number}" for number in range(plan.addresses)]
+                     for each in plan.machines}  # fmt: skip
+        return {
+            "binds": [f"memory://{machine}"] if node_id != machine else addresses[machine],
+            "seeds": [address for seed in plan.seeds[node_id] for address in addresses[seed]],
+        }
 
     def make_node(self, node_id: str, **settings: Any) -> mp.Node:
         """The node of a new life, not started yet."""

@@ -8,11 +8,10 @@ other nodes need them to talk.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from aemp_core.node import Node
 from aemp_core.plugins import plugin_manager
-from aemp_core.testing.agents import Agent
-from aemp_core.testing.driver import SECRET, Driver
+from aemp_core.testing.driver import Driver
 from aemp_core.testing.faults import Plan, draw
 from aemp_core.testing.simulation import Verdict, simulate
 
@@ -52,25 +51,14 @@ def hubs(plan: Plan) -> tuple[str, ...]:
 class Deaf(Driver):
     """A driver of nodes of which only two, the globals, listen."""
 
-    async def _start(self, machine: str, node_id: str = "") -> Agent:
-        process = self.world.process(machine)
-        node_id = node_id or machine
+    def places(self, machine: str, node_id: str) -> dict[str, Any]:
+        """See `Driver`; and who is global."""
         is_global = machine in hubs(self.plan)
-        node = Node(
-            node_id,
-            binds=[f"memory://{machine}/0"] if is_global else [],
-            seeds=[f"memory://{hub}/0" for hub in self.plan.seeds[node_id]],
-            role="global" if is_global else "ordinary",
-            secret=SECRET,
-            entropy=process.entropy,
-            wall_clock=process.wall_clock,
-            **self.plan.settings[node_id],
-        )
-        agent = Agent(self, process, node, f"{node_id}@{next(self._lives)}")
-        await process.call(agent.begin)
-        if node_id == machine:
-            self.agents[machine] = agent
-        return agent
+        return {
+            "binds": [f"memory://{machine}/0"] if is_global else [],
+            "seeds": [f"memory://{hub}/0" for hub in self.plan.seeds[node_id]],
+            "role": "global" if is_global else "ordinary",
+        }
 
     def _judge_links(self) -> None:
         """Only some of these nodes are to be linked."""
