@@ -53,7 +53,7 @@ class Session:
     __slots__ = (
         "answered", "begun", "encode", "frame_limit", "heard", "heard_before", "info", "link",
         "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "send_parts",
-        "sent_before", "serial", "silent_ticks", "since", "watches", "ways",
+        "sent_before", "serial", "silent_ticks", "since", "verbatim", "watches", "ways",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, link: Link) -> None:
@@ -64,9 +64,9 @@ class Session:
         # What every message goes through, looked up once.
         self.encode = link.encode
         self.send = link.send
-        self.send_parts = getattr(link, "send_parts", None)
-        if self.encode(HEARTBEAT) is not HEARTBEAT:  # it sends something else than what is packed
-            self.send_parts = None
+        # Frames may be something else than what is packed: then parts of that are none of theirs.
+        self.verbatim = link.encode(HEARTBEAT) is HEARTBEAT
+        self.send_parts = getattr(link, "send_parts", None) if self.verbatim else None
         ours, theirs = self.node.settings.frame_limit, self.info.frame_limit
         self.frame_limit = ours if theirs is None else min(ours, theirs)
         self.ways = Ways(self, self.node.far)

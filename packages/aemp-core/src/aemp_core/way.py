@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .wire import HEARTBEAT, LONG, SMALL, pack_scalars
+from .wire import LONG, SMALL, pack_scalars
 
 if TYPE_CHECKING:
     from .session import Session
@@ -31,15 +31,13 @@ class Ways:
         table: where the router looks for them, by port ID.
     """
 
-    __slots__ = ("_made", "_seen", "_session", "_suits", "_table")
+    __slots__ = ("_made", "_seen", "_session", "_table")
 
     def __init__(self, session: Session, table: dict[str, Way]) -> None:
         self._session = session
         self._table = table
         self._made: dict[str, None] = {}
         self._seen: set[str] = set()
-        # Only for a framing that sends what is packed as it is: then the bytes are known here.
-        self._suits = session.encode(HEARTBEAT) is HEARTBEAT
 
     def used(self, port: str, name: str) -> None:
         """A message goes to a port without a way: make one, if it is not the first.
@@ -50,7 +48,7 @@ class Ways:
             if len(self._seen) >= WAYS:
                 self._seen.clear()
             self._seen.add(name)
-        elif self._suits:
+        elif self._session.verbatim:  # so that the bytes are known here
             if len(self._made) >= WAYS:
                 self.close()
             self._made[port] = None
