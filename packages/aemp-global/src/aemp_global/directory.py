@@ -97,8 +97,11 @@ def usable(node: Node, record: Any) -> list[str]:
 
 def near(addresses: list[str]) -> list[str]:
     """Those of usable addresses that are unix sockets this process may enter."""
-    paths = {each: each.removeprefix("unix://") for each in addresses if each.startswith("unix://")}
-    return [address for address, path in paths.items() if os.access(path, os.W_OK)]
+    return [
+        address
+        for address in addresses
+        if address.startswith("unix://") and os.access(address.removeprefix("unix://"), os.W_OK)
+    ]
 
 
 def _can_be_dialled(node: Node, address: str) -> bool:

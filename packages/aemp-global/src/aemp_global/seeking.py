@@ -133,8 +133,8 @@ class Seeking:
         self._node.learn(node_id, *addresses)
 
     def _ask_back(self, node_id: str, sought: Sought) -> None:
-        learnt = self._learnt.get(node_id, ())
-        self._learn(node_id, [*sought.addresses, *set(learnt).difference(sought.addresses)])
+        others = [each for each in self._learnt.get(node_id, ()) if each not in sought.addresses]
+        self._learn(node_id, [*sought.addresses, *others])
         asked = self._service.passage.ask_back(node_id)
         seconds = BACK_SECONDS if asked else 0.0
         sought.step = self._service.later(seconds, lambda: self._relay(node_id))
