@@ -17,11 +17,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Absent", "Figures", "Run", "ended", "memory", "partner", "ready", "run_once"]
+__all__ = ["Absent", "Figures", "Run", "ended", "memory", "partner", "ready", "run_once", "stay"]
 
 ROOT = Path(__file__).parent.parent
 #: Seconds one run may take.
@@ -51,6 +51,7 @@ class Run:
         kind: which of `MESSAGES` is sent.
         loop: the event loop, "asyncio" or "uvloop".
         processors: 1 if both processes share one, else 2.
+        allowed: the processors there are to choose from, by number; `run_once` looks.
         more: what only one contestant knows.
     """
 
@@ -59,6 +60,7 @@ class Run:
     kind: str = "small"
     loop: str = "asyncio"
     processors: int = 2
+    allowed: list[int] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,6 +74,9 @@ def run_once(where: str, run: Run) -> Figures:
 
     Raises `Absent` if this machine lacks what it needs.
     """
+    if hasattr(os, "sched_getaffinity"):
+        # Now: who is on one processor sees that one only, and so do those it starts.
+        run = replace(run, allowed=sorted(os.sched_getaffinity(0)))
     with subprocess.Popen(
         _command(where, run, place=0),
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
@@ -128,6 +133,12 @@ async def ended() -> None:
     transport.close()
 
 
+def stay(run: Run, place: int) -> None:
+    """Have this process stay on the processor that is at `place` among those allowed."""
+    if run.allowed:
+        os.sched_setaffinity(0, {run.allowed[place % len(run.allowed)]})
+
+
 def memory() -> int:
     """Bytes of memory this process takes."""
     with open("/proc/self/statm", encoding="ascii") as file:
@@ -139,10 +150,8 @@ def _command(where: str, run: Run, place: int) -> list[str]:
 
 
 def _main(where: str, place: str, text: str) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        processors = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {processors[int(place) % len(processors)]})
     run = Run(**json.loads(text))
+    stay(run, int(place))
     module, _, name = where.partition(":")
     try:
         function: Callable[[Run], Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import time
 from dataclasses import replace
@@ -122,6 +123,21 @@ def test_an_interrupted_run_leaves_no_process_behind(tmp_path, monkeypatch):
         command.exists() and command.read_bytes()
     ):  # until it is gone, or has only its status left
         time.sleep(0.01)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes stay where they like")
+def test_two_processes_stay_on_two_processors():
+    before = os.sched_getaffinity(0)
+    try:
+        run = Run(1, processors=2, allowed=sorted(before))
+        places = []
+        for place in (0, 1):  # as a partner is started by one that stays already
+            process.stay(run, place)
+            places.append(os.sched_getaffinity(0))
+    finally:
+        os.sched_setaffinity(0, before)
+    assert len(before) == 1 or places[0].isdisjoint(places[1])
+    assert [len(each) for each in places] == [1, 1]
 
 
 def test_a_goal_is_reached_or_not():

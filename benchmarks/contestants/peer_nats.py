@@ -33,11 +33,11 @@ unpack = msgpack.unpackb
 @contextmanager
 def _everywhere(run: Run) -> Iterator[None]:
     """What is started meanwhile may use both processors, if the run does."""
-    if run.processors == 1 or not hasattr(os, "sched_setaffinity"):
+    if run.processors == 1 or not run.allowed:
         yield
         return
     ours = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    os.sched_setaffinity(0, run.allowed)
     try:
         yield
     finally:
