@@ -31,7 +31,7 @@ class ModelPort:
         self.alive = True
         self.tags: set[str] = set()
         self.default = False
-        self.spawned = False
+        self.failed = False  # its spawning did
         self.watches: list[ModelWatch] = []
         self.next: ModelPort | None = None
 
@@ -86,8 +86,7 @@ class Model:
         if not port.alive:
             return
         port.alive = False
-        if port.spawned and reason[:1] == ("spawn_error",):
-            # Its own, or that of a port it was to die with: both are told to late monitors.
+        if port.failed:  # told to late monitors, unlike that of a port it was to die with
             self.spawn_errors[port] = self.now + SPAWN_ERROR_SECONDS, reason
         for watch in port.watches:
             if watch.active:
@@ -113,6 +112,7 @@ class Model:
         if not port.alive:
             return
         if fails:
+            port.failed = True
             self.die(port, ("spawn_error", "ValueError: no way"))
         else:
             self.log.append((port.name, "init"))
@@ -204,7 +204,6 @@ class NodeMachine(LoopMachine):
         function = "stateful:fail" if fails else "stateful:init"
         port = self.node.spawn("here", function, id(self), len(self.ids))
         number = self.new(port)
-        self.model_ports[number].spawned = True
         self.model.queue.append((self.model.init, self.model_ports[number], fails))
         return number
 
