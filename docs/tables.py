@@ -177,7 +177,7 @@ LIMITS = [
     ("spawner.ERROR_SECONDS", "s", "a `spawn_error` is kept for late monitors"),
     ("wire.MAX_LINE", "B", "line of a handshake: the connection ends"),
     ("stream.HANDSHAKE_SECONDS", "s", "from connecting to both proofs: the connection ends"),
-    ("stream.EARLY_BYTES", "B", "received before the link is started: reading pauses"),
+    ("inflow.KEPT_BYTES", "B", "received and not decoded: reading pauses"),
     (
         "lobby.TOTAL_LIMIT",
         "connections",

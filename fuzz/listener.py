@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from aemp_core import stream as stream_module
+from aemp_core import inflow
 from aemp_core.conversation import Origin, connections
 from aemp_core.errors import TransportError
 from aemp_core.link import Candidate
@@ -34,7 +34,7 @@ __all__ = ["HEAD", "accept"]
 
 HEAD = 4
 #: Bytes kept before a link is started: less than in earnest, so that inputs get there.
-EARLY_BYTES = 1_024
+KEPT_BYTES = 1_024
 #: Loop turns after which everything has happened that takes no time.
 TURNS = 4
 
@@ -42,7 +42,7 @@ TURNS = 4
 def accept(data: bytes) -> None:
     """One input."""
     if len(data) >= HEAD:
-        stream_module.EARLY_BYTES = EARLY_BYTES
+        inflow.KEPT_BYTES = KEPT_BYTES
         loop = _loop()
         loop.run_until_complete(_Visit(data).play())
         loop.raise_unhandled()
@@ -131,8 +131,8 @@ class _Visit:
             far.write(piece)
             await _turns()
             self._step(stream)
-            size = sum(map(len, stream._early))
-            demand(size < EARLY_BYTES + len(piece), "{} bytes are kept early", size)
+            size = sum(map(len, stream._kept))
+            demand(size < KEPT_BYTES + len(piece), "{} bytes are kept early", size)
         await self._end(stream, end, far)
         lines = bytes(visitor.heard).count(b"\n")
         demand(lines <= 3 if self.link is not None else lines == 2, "a stranger hears more")

@@ -30,7 +30,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusals go nowhere, and constants that targets make smaller come back."""
     logging.getLogger("aemp_core").setLevel(logging.ERROR)
     monkeypatch.setattr("aemp_core.wire.connection.MAX_EARLY", handshake.MAX_EARLY)
-    monkeypatch.setattr("aemp_core.stream.EARLY_BYTES", listener.EARLY_BYTES)
+    monkeypatch.setattr("aemp_core.inflow.KEPT_BYTES", listener.KEPT_BYTES)
 
 
 @pytest.mark.parametrize("name", list(TARGETS))

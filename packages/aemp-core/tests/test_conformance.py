@@ -102,7 +102,7 @@ def early_bytes_are_dropped(patch: pytest.MonkeyPatch) -> None:
 @fault
 def early_bytes_are_dropped_by_a_loss(patch: pytest.MonkeyPatch) -> None:
     def end(old: Any, self: Any, *args: Any) -> None:
-        self._early.clear()
+        self._drop_kept()
         old(self, *args)
 
     around(patch, "_end", end)

@@ -59,6 +59,24 @@ async def test_a_queued_message_too_long_for_the_peer_is_told_for_its_port():
 
 
 @virtual_clock
+async def test_behind_a_queued_message_too_long_nothing_passes_before_the_notice():
+    """Who hears that the link is up hears so before that: what it sends at once is lost, too."""
+    alice, bob = await pair({"frame_limit": 65_536})
+    probe, ended = Probe(bob), []
+    alice.mon(probe.port, ended.append)
+    alice.mon_nodes(lambda node, is_up, *_: is_up and alice.snd(probe.port, "late"))
+    for value in (1, b"x" * 100_000):
+        alice.snd(probe.port, value)
+    await meet(alice, bob)
+    await settle()
+    assert len(ended) == 1 and probe.firsts == [1]
+    alice.snd(probe.port, 2)
+    await settle()
+    assert probe.firsts == [1, 2]
+    await close(alice, bob)
+
+
+@virtual_clock
 async def test_a_monitor_set_behind_a_queued_request_too_long_still_fires():
     """Requests share the node port; a lost one must not take those of monitors with it."""
     alice, bob = await pair({"frame_limit": 65_536})

@@ -11,9 +11,10 @@ from stream_kit import SECRET, Scene, Script
 
 from aemp_core.conversation import Origin, connections
 from aemp_core.errors import LocalProtocolError, PeerRefused, TransportError
+from aemp_core.inflow import KEPT_BYTES, PORTION
 from aemp_core.outflow import WRITE_BYTES
 from aemp_core.pipe import pipe
-from aemp_core.stream import CLOSE_SECONDS, EARLY_BYTES, HANDSHAKE_SECONDS, LINGER_SECONDS, Stream
+from aemp_core.stream import CLOSE_SECONDS, HANDSHAKE_SECONDS, LINGER_SECONDS, Stream
 from aemp_core.testing import StandIn, virtual_clock
 from aemp_core.wire import MAX_LINE, pack
 
@@ -237,7 +238,7 @@ async def test_what_is_kept_before_start_is_bounded() -> None:
         scene.write(frame)
         await asyncio.sleep(0)
     await settle()
-    assert scene.stream._early_size < EARLY_BYTES + 300_000
+    assert scene.stream._kept_size < KEPT_BYTES + 300_000
     assert scene.script.transport.get_write_buffer_size() > 1_000_000
     scene.stream.start(scene.witness)
     await settle()
@@ -279,6 +280,115 @@ async def test_a_link_paused_at_once_is_still_told_of_its_loss() -> None:
     await settle()
     scene.script.transport.abort()
     await scene.witness.until_lost()
+
+
+# -- portions --------------------------------------------------------------------------------
+
+
+def many(scene: Scene, count: int = 5_000) -> bytes:
+    return b"".join(scene.frame("port", number) for number in range(count))
+
+
+def numbers(scene: Scene) -> list[int]:
+    return [message[1] for message in scene.witness.messages]
+
+
+@virtual_clock
+async def test_a_long_read_is_delivered_a_portion_in_each_turn() -> None:
+    scene = Scene()
+    await scene.link()
+    data = many(scene)
+    scene.stream.data_received(data)
+    turns = 0
+    while len(scene.witness.messages) < 5_000:
+        assert len(scene.witness.batches) == turns + 1
+        await asyncio.sleep(0)
+        turns += 1
+    assert numbers(scene) == list(range(5_000))
+    assert sum(size for _, size in scene.witness.batches) == len(data)
+    assert max(count for count, _ in scene.witness.batches[1:]) < 1.5 * PORTION
+    assert turns < 2 * 5_000 / PORTION
+
+
+@virtual_clock
+async def test_portions_grow_with_the_messages() -> None:
+    scene = Scene()
+    await scene.link()
+    frame = scene.frame("port", b"x" * 300_000)
+    scene.stream.data_received(frame * 4)
+    await settle()
+    assert [len(message[1]) for message in scene.witness.messages] == [300_000] * 4
+    assert len(scene.witness.batches) < 8
+
+
+@virtual_clock
+async def test_what_comes_in_behind_a_portion_waits_its_turn() -> None:
+    scene = Scene()
+    await scene.link()
+    data = many(scene)
+    for start in range(0, len(data), 10_001):  # all in one turn
+        scene.stream.data_received(data[start : start + 10_001])
+    assert len(scene.witness.batches) == 1
+    await settle()
+    assert numbers(scene) == list(range(5_000))
+
+
+@virtual_clock
+async def test_reading_stops_while_much_is_not_delivered() -> None:
+    scene = Scene(capacity=1_000_000)
+    await scene.link()
+    for _ in range(20):
+        scene.write(many(scene))
+    kept = 0
+    while len(scene.witness.messages) < 100_000:
+        await asyncio.sleep(0)
+        kept = max(kept, scene.stream._kept_size)
+    assert kept < KEPT_BYTES + 300_000
+    assert numbers(scene) == list(range(5_000)) * 20
+
+
+@virtual_clock
+async def test_a_pause_holds_back_what_was_read() -> None:
+    scene = Scene()
+    await scene.link()
+    scene.witness.then = scene.stream.pause
+    scene.stream.data_received(many(scene))
+    await settle()
+    first = len(scene.witness.messages)
+    assert 0 < first < 5_000
+    scene.witness.then = None
+    scene.stream.resume()
+    scene.stream.resume()
+    await settle()
+    assert numbers(scene) == list(range(5_000))
+    scene.write(scene.frame("port", 5_000))
+    await settle()
+    assert numbers(scene)[-1] == 5_000
+
+
+@virtual_clock
+async def test_what_was_read_is_delivered_before_the_loss() -> None:
+    scene = Scene()
+    await scene.link()
+    scene.stream.data_received(many(scene))
+    scene.stream.connection_lost(OSError("the cable was pulled"))
+    assert numbers(scene) == list(range(5_000))
+    assert scene.witness.reason is not None
+    await settle()
+    scene.witness.verify()
+
+
+@virtual_clock
+@pytest.mark.parametrize("end", ["close", "abort"])
+async def test_nothing_is_delivered_behind_the_end_of_a_link(end: str) -> None:
+    scene = Scene()
+    await scene.link()
+    scene.stream.data_received(many(scene))
+    first = len(scene.witness.messages)
+    assert first < 5_000
+    getattr(scene.stream, end)()
+    await settle()
+    assert len(scene.witness.messages) == first
 
 
 # -- writing ---------------------------------------------------------------------------------

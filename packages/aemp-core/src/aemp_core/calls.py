@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import CallTimeout, EvalFailed, PortKilled, TransportError
 from .ids import check_port_id
 from .mailbox import check_timeout
-from .ports import Port
+from .ports import DEAD, Port
 from .reason import Reason
 from .wire import pack
 
@@ -33,7 +33,7 @@ class Call(Port):
     __slots__ = ("answer",)
 
     def __init__(self, node: Node) -> None:
-        super().__init__(node, node.new_port_id(), None, None)
+        Port.__init__(self, node, node.new_port_id(), None, None)
         self.answer: asyncio.Future[Message] = node.loop.create_future()
         node.ports[self.id] = self
 
@@ -49,6 +49,14 @@ class Call(Port):
         if not self.answer.done():
             self.answer.set_result(tuple(message[at:]))
         return next(rest, None)
+
+    def end(self) -> None:
+        """The call is over, and so is its port."""
+        if self.watches or self.dependents or self.resources or self.jobs:
+            self.die(())
+        else:  # as good as always: `die` without what there is not
+            self.state = DEAD
+            self.node.ports.pop(self.id, None)
 
     def expire(self, port: str, timeout: float) -> None:
         """The time is over."""
@@ -71,13 +79,11 @@ class Callee:
         self._guard = node.watch(port, self._ended)
         node.callees[port] = self
 
-    def leave(self, call: Call) -> None:
-        """The call has ended; after the last one nobody watches any more."""
-        self.calls.pop(call, None)
-        if not self.calls:
-            self._guard.cancel()
-            if self._node.callees.get(self._port) is self:
-                del self._node.callees[self._port]
+    def forget(self) -> None:
+        """The last call has ended: nobody watches any more."""
+        self._guard.cancel()
+        if self._node.callees.get(self._port) is self:
+            del self._node.callees[self._port]
 
     def _ended(self, reason: Reason) -> None:
         if self._node.callees.get(self._port) is self:
@@ -97,15 +103,17 @@ async def cal(node: Node, port: str, message: Message, timeout: float | None) ->
     callee.calls[call] = None
     alarm = None
     try:
-        node.send(port, (*message, call.id))
+        node.send(port, message + (call.id,))
         if timeout is not None:
             alarm = node.loop.call_later(timeout, call.expire, port, timeout)
         return await call.answer
     finally:
         if alarm is not None:
             alarm.cancel()
-        callee.leave(call)
-        call.die(())
+        del callee.calls[call]
+        if not callee.calls:
+            callee.forget()
+        call.end()
 
 
 async def killed(node: Node, port: str) -> Reason:

@@ -14,6 +14,7 @@ from asyncio import get_running_loop
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
+from threading import get_ident
 from typing import TYPE_CHECKING, cast
 
 from .errors import AmbiguousNodeError, NoCurrentPort
@@ -29,8 +30,9 @@ __all__ = ["current_port_of", "find_node", "node_context", "port_context", "requ
 _port: ContextVar[Port | None] = ContextVar("aemp_port", default=None)
 _node: ContextVar[Node | None] = ContextVar("aemp_node", default=None)
 _open: dict[asyncio.AbstractEventLoop, list[Node]] = {}
-#: The node of each loop on which one is open and no other: what is asked for most.
-_alone: dict[asyncio.AbstractEventLoop, Node] = {}
+#: The node found last in each thread, as the only one of a loop: `get_running_loop` is slow, as
+#: before Python 3.12 it asks the system for the process every time.
+_found: dict[int, Node] = {}
 
 #: The port whose code is running, or None: the fast spelling for the hot path.
 running_port = _port.get
@@ -80,7 +82,7 @@ def node_is_current(node: Node) -> Iterator[Node]:
 def opened(node: Node) -> None:
     """Note that `node` is open on its loop."""
     _open.setdefault(node.loop, []).append(node)
-    _count(node.loop)
+    _found.pop(node.thread, None)
 
 
 def closed(node: Node) -> None:
@@ -89,7 +91,9 @@ def closed(node: Node) -> None:
     if node not in nodes:
         return
     nodes.remove(node)
-    _count(node.loop)
+    _found.pop(node.thread, None)
+    if not nodes:
+        del _open[node.loop]
 
 
 def nodes_on(loop: asyncio.AbstractEventLoop) -> list[Node]:
@@ -99,18 +103,8 @@ def nodes_on(loop: asyncio.AbstractEventLoop) -> list[Node]:
 
 def forget(loop: asyncio.AbstractEventLoop) -> None:
     """Drop what is known of a loop that ended with nodes open on it."""
-    _open.pop(loop, None)
-    _alone.pop(loop, None)
-
-
-def _count(loop: asyncio.AbstractEventLoop) -> None:
-    nodes = _open[loop]
-    if len(nodes) == 1:
-        _alone[loop] = nodes[0]
-    elif nodes:
-        _alone.pop(loop, None)
-    else:
-        forget(loop)
+    for node in _open.pop(loop, ()):
+        _found.pop(node.thread, None)
 
 
 def find_node() -> Node | None:
@@ -124,12 +118,16 @@ def node_outside() -> Node | None:
     node = _node.get()
     if node is not None and not node.closed:
         return node
-    loop = get_running_loop()
-    node = _alone.get(loop)
-    if node is None and loop in _open:
-        nodes = _open[loop]
+    node = _found.get(get_ident())
+    if node is not None and node.loop.is_running():  # in this thread, which runs no other then
+        return node
+    nodes = nodes_on(get_running_loop())
+    if len(nodes) > 1:
         raise AmbiguousNodeError(
             f"{len(nodes)} nodes are open on this loop ({', '.join(n.id for n in nodes)}): "
             "use the node's own methods, or `with node.current():`"
         )
-    return node
+    for node in nodes:
+        _found[node.thread] = node
+        return node
+    return None

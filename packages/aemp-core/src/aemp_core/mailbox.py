@@ -47,11 +47,25 @@ class Mailbox:
         """A message arrives."""
         room = self.room  # `Room.add`, without the call
         room.count += 1
-        room.size += size
-        if room.count > room.limit or room.size > backlog.ROOM_BYTES:
+        if size:  # none of what comes from this node
+            room.size += size
+        if room.count > room.limit or (size and room.size > backlog.ROOM_BYTES):
             self._port.die(room.overflow())
             return
         self._fresh.append((message, source, size))
+        if self._waiters:
+            self._wake(True)
+
+    def put_all(self, messages: list[Message]) -> None:
+        """Several messages of this node arrive."""
+        room = self.room
+        if room.count + len(messages) > room.limit:
+            for message in messages:
+                if not self._port.state:  # dead with the first that is too many
+                    self.put(message, None, 0)
+            return
+        room.count += len(messages)
+        self._fresh.extend([(message, None, 0) for message in messages])
         if self._waiters:
             self._wake(True)
 
@@ -73,7 +87,8 @@ class Mailbox:
                 _, port.source, size = fresh.popleft()
                 room = self.room
                 room.count -= 1
-                room.size -= size
+                if size:
+                    room.size -= size
                 if room.waiting:
                     room.relieve_if_low()
                 return message[1:]

@@ -115,7 +115,7 @@ class Peer:
         """
         packed = pack_apart(message, name)
         session = self.session
-        if not isinstance(packed, bytes):
+        if isinstance(packed, list):
             if session is not None and session.send_parts is not None:
                 if self._admit(session, about or name, sum(map(len, packed))):
                     session.send_parts(packed)
@@ -124,14 +124,21 @@ class Peer:
         if session is None:
             self._wait_for_link(about or name, packed)
             return
-        frame = session.encode(packed)
-        if self._admit(session, about or name, len(frame)):
+        frame = packed if session.verbatim else session.encode(packed)
+        if len(frame) <= self.allowance:  # `_admit` without the call
+            self.allowance -= len(frame)
+            self.sent += 1
+            if session.waiting:
+                session.waiting.append(frame)
+            else:
+                session.send(frame)
+        elif self._admit(session, about or name, len(frame)):
             session.send(frame)
 
     def _admit(self, session: Session, about: str, size: int) -> bool:
         """Whether a frame may go over the link now; it counts as sent then."""
         # The allowance is never more than one frame may take.
-        if size > self.allowance or self.cuts:
+        if size > self.allowance:
             self._check_length(size, session.frame_limit)
             if not self._may_pass(about, size):
                 return False
@@ -199,14 +206,15 @@ class Peer:
         """Look at what is buffered, and grant bytes to send before the next look.
 
         False, if `times` the limit is reached, for this peer or for all together. What is
-        granted is always below the limit itself: requests that pass it make no room for data.
+        granted is always below the limit itself: requests that pass it make no room for data. While
+        a port is cut nothing is granted, so that each message is looked at.
         """
         limit = self.node.settings.send_limit
         mine, all_peers = self.buffered(), self.node.buffered()
         room = min(limit - mine, limit * TOTAL - all_peers, limit // STRIDE)
         if self.session is not None:
             room = min(room, self.session.frame_limit)
-        self.allowance = max(0, room)
+        self.allowance = 0 if self.cuts else max(0, room)
         return mine < limit * times and all_peers < limit * times * TOTAL
 
     def _enqueue(self, about: str | None, packed: bytes) -> None:
@@ -371,6 +379,7 @@ class Peer:
         elif not target.cut:
             target.cut = True
             self.cuts[name] = target
+            self.allowance = 0
             self.node.queue.put(target, reason)
             if name:
                 self.control("mon0", name)

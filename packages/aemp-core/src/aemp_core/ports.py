@@ -21,14 +21,15 @@ from .backlog import Backlog, discard, is_awaitable
 from .context import port_context, running_port
 from .errors import FATAL, NoHandler, UsageError
 from .ids import PortID
-from .monitor import Guard, Watch
+from .monitor import Watch
 from .reason import Reason
 
 if TYPE_CHECKING:
     from .mailbox import Mailbox
+    from .resources import ResourceGuard
     from .router import Router
 
-__all__ = ["Handler", "Port"]
+__all__ = ["DEAD", "Handler", "Port"]
 
 Handler = Callable[..., object]
 OnError = Callable[[BaseException, tuple[Any, ...]], object]
@@ -39,7 +40,7 @@ log = logging.getLogger("aemp_core.ports")
 REASON_BYTES = 16_384
 
 # States of a port. Only `_OPEN` takes the short way through `deliver`.
-_OPEN, _BUSY, _DEAD = 0, 1, 2
+_OPEN, _BUSY, DEAD = 0, 1, 2
 
 
 class Port:
@@ -165,6 +166,7 @@ class Port:
         The fourth is a message that was taken and is not for us, or not to be handled here.
         """
         name = first[0] if at else None
+        one, two, three = at + 1, at + 2, at + 3
         message = first
         try:
             for message in chain((first,), rest):
@@ -177,12 +179,15 @@ class Port:
                     except Exception:
                         pass
                 if handler is not None:
-                    if len(message) == at + 3:  # spelled out it takes half the time
-                        result = handler(message[at + 1], message[at + 2])
-                    elif len(message) == at + 2:
-                        result = handler(message[at + 1])
+                    size = len(message) - at
+                    if size == 3:  # spelled out it takes half the time
+                        result = handler(message[one], message[two])
+                    elif size == 2:
+                        result = handler(message[one])
+                    elif size == 4:
+                        result = handler(message[one], message[two], message[three])
                     else:
-                        result = handler(*message[at + 1 :])
+                        result = handler(*message[one:])
                 elif self.mailbox is not None:  # since a moment ago
                     return None, None, None, message
                 elif self.default is not None:
@@ -215,7 +220,7 @@ class Port:
     @property
     def alive(self) -> bool:
         """Whether the port has not died yet."""
-        return self.state != _DEAD
+        return self.state != DEAD
 
     def set_handlers(self, tagged: Mapping[str, Handler | None], default: Any = ...) -> None:
         """Set, replace or (None) take away handlers, all or none; `...` leaves the default."""
@@ -255,7 +260,7 @@ class Port:
 
         Its exception ends the port, as that of a handler does.
         """
-        if self.state == _DEAD:
+        if self.state == DEAD:
             return None
         nested = self.running
         self.running = True
@@ -295,7 +300,7 @@ class Port:
 
     def failed(self, error: BaseException, message: tuple[Any, ...]) -> None:
         """The port's code raised `error` while it handled `message` (empty: no message)."""
-        if self.state == _DEAD:
+        if self.state == DEAD:
             return
         if self.on_error is not None and self.doomed is None and isinstance(error, Exception):
             on_error, self.on_error = self.on_error, None  # an error in it is not its own to mend
@@ -308,7 +313,7 @@ class Port:
             else:
                 if inspect.iscoroutine(result):
                     self.node.own_task(self, result)
-                if self.state != _DEAD and self.on_error is None:
+                if self.state != DEAD and self.on_error is None:
                     self.on_error = on_error
                 return
         if not self.watches:
@@ -366,9 +371,9 @@ class Port:
 
     def die(self, reason: Reason) -> None:
         """End the port: one step, in which no code of a watcher runs."""
-        if self.state == _DEAD:
+        if self.state == DEAD:
             return
-        self.state = _DEAD
+        self.state = DEAD
         node = self.node
         node.ports.pop(self.id, None)
         if self.on_death is not None:
@@ -395,45 +400,6 @@ class Port:
             resources, self.resources = self.resources, None
             for guard in reversed(resources):
                 guard.release()
-
-
-class ResourceGuard(Guard):
-    """Things released when a port dies, unless cancelled."""
-
-    __slots__ = ("_port", "_things")
-
-    def __init__(self, port: Port, things: tuple[Any, ...]) -> None:
-        self._port = port
-        self._things = things
-
-    def cancel(self) -> None:
-        self._things = ()
-        if self._port.resources is not None:
-            self._port.resources.pop(self, None)
-
-    def release(self) -> None:
-        """Cancel, close or call each thing, last first, as code of no port."""
-        things, self._things = self._things, ()
-        release_all(self._port.node, things)
-
-
-def release_all(node: Router, things: tuple[Any, ...]) -> None:
-    """Cancel, close or call each thing, last first, as code of no port."""
-    for thing in reversed(things):
-        node.call_in(None, releaser(thing))
-
-
-def releaser(thing: Any) -> Callable[[], object]:
-    """How a guarded resource is released: its `cancel`, its `close`, or a call of it."""
-    for name in ("cancel", "close"):
-        method = getattr(thing, name, None)
-        if callable(method):
-            release: Callable[[], object] = method
-            return release
-    if callable(thing):
-        call: Callable[[], object] = thing
-        return call
-    raise UsageError(f"{thing!r} cannot be guarded: it has no cancel(), no close(), no call")
 
 
 class Kill:

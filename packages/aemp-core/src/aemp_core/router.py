@@ -21,8 +21,9 @@ from .ids import PortID, check_node_id, check_port_id, node_of
 from .life import Life
 from .monitor import Guard, Watch
 from .node_events import NodeCallback, NodeWatch
-from .ports import REASON_BYTES, Handler, Kill, Port, ResourceGuard, release_all, releaser
+from .ports import REASON_BYTES, Handler, Kill, Port
 from .reason import Reason, no_such_port
+from .resources import ResourceGuard, release_all, releaser
 from .spawner import REQUEST as SPAWN
 from .wire import pack, unpack
 

@@ -118,23 +118,18 @@ class RunQueue:
 
     def _run(self, port: Port, message: Any) -> int:
         """Handle a message, and up to a stride of those behind it for the same port."""
+        if port.mailbox is not None and (port.tagged or port.state):
+            port.deliver(message)
+            return 1
         items = self.items
         take = items.popleft
-        if port.mailbox is not None:
-            port.deliver(message)
-            if port.tagged:
-                return 1
-            put = port.mailbox.put
-            done = 1
-            while items and items[0] is port and done < STRIDE and not port.state:
-                take()
-                put(take(), None, 0)
-                done += 1
-            return done
         run = [message]
         while items and items[0] is port and len(run) < STRIDE:
             take()
             run.append(take())
+        if port.mailbox is not None:
+            port.mailbox.put_all(run)
+            return len(run)
         rest = iter(run)
         following: Any = next(rest)
         try:

@@ -51,9 +51,9 @@ class Session:
     """What a node holds about one link while it is up."""
 
     __slots__ = (
-        "answered", "begun", "encode", "frame_limit", "heard", "heard_before", "info", "link",
-        "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "send_parts",
-        "sent_before", "serial", "silent_ticks", "since", "verbatim", "watches", "ways",
+        "_there", "answered", "begun", "encode", "frame_limit", "heard", "heard_before", "info",
+        "link", "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "send_parts",
+        "sent_before", "serial", "silent_ticks", "since", "verbatim", "waiting", "watches", "ways",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, link: Link) -> None:
@@ -61,6 +61,7 @@ class Session:
         self.node: Node = peer.node
         self.link = link
         self.info: PeerInfo = link.peer
+        self._there = f"{self.info.id}#"
         # What every message goes through, looked up once.
         self.encode = link.encode
         self.send = link.send
@@ -69,6 +70,8 @@ class Session:
         self.send_parts = getattr(link, "send_parts", None) if self.verbatim else None
         ours, theirs = self.node.settings.frame_limit, self.info.frame_limit
         self.frame_limit = ours if theirs is None else min(ours, theirs)
+        # While this list is not empty, frames put there are as good as sent; see `Link`.
+        self.waiting: Any = getattr(link, "waiting", ()) if self.verbatim else ()
         self.ways = Ways(self, self.node.far)
         self.watches: dict[str, RemoteWatch] = {}
         # Ports here that the peer sent to, by name. Dead ones, too: few names are used again
@@ -99,10 +102,8 @@ class Session:
 
     def name_of(self, port: Any) -> str:
         """The name of a port, not the node port, at the other end; "" if `port` is none."""
-        if type(port) is str:
-            node_id, _, name = port.rpartition("#")
-            if node_id == self.info.id:
-                return name
+        if type(port) is str and port.startswith(self._there):
+            return port[len(self._there) :]
         return ""
 
     # -- Observer ----------------------------------------------------------------------------

@@ -2,12 +2,12 @@
 
 `Stream` is an `asyncio.Protocol` around a `wire.Connection`. TCP and unix sockets use it, and so
 does the memory transport: what they add is how a byte stream comes about (`conversation`). How
-frames are written is told in `outflow`.
+bytes become messages is told in `inflow`, how frames are written in `outflow`.
 
     connection_made --greeting, nonce--> GREETED --proved and confirmed--> OPEN --start--> LIVE
            \\____________________________/  \\__ 10 s after connection_made at the latest __/
 
-*Reading.* What arrives before `start` is kept, up to `EARLY_BYTES`; reading goes on meanwhile,
+*Reading.* What arrives before `start` is kept, up to `KEPT_BYTES`; reading goes on meanwhile,
 so that a candidate that is held for a while still learns that its peer has gone.
 
 *Ending.* `_end` is the one place where a stream ends for core, whatever came first of a close, an
@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from . import refusals
 from .conversation import Converse, Locate, Origin
@@ -33,15 +33,15 @@ from .errors import (
     RemoteProtocolError,
     TransportError,
 )
+from .inflow import Inflow
 from .link import Observer, PeerInfo
-from .outflow import Outflow
 from .reason import TRANSPORT_ERROR
-from .wire import Connection, Decoder, Greeted
+from .wire import Connection, Greeted
 
 if TYPE_CHECKING:
     from .lobby import Door
 
-__all__ = ["CLOSE_SECONDS", "EARLY_BYTES", "HANDSHAKE_SECONDS", "LINGER_SECONDS", "Stream"]
+__all__ = ["CLOSE_SECONDS", "HANDSHAKE_SECONDS", "LINGER_SECONDS", "Stream"]
 
 #: Seconds from the first byte until both sides have proved themselves.
 HANDSHAKE_SECONDS = 10.0
@@ -49,11 +49,9 @@ HANDSHAKE_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 #: Seconds it then waits for the peer to close its side too.
 LINGER_SECONDS = 1.0
-#: Bytes kept of a peer that sends messages before the link is started; then reading pauses.
-EARLY_BYTES = 65_536
 
 
-class Stream(Outflow):
+class Stream(Inflow):
     """One connection, from its first byte to its last: `Candidate` and `Link` in turn.
 
     Args:
@@ -71,19 +69,15 @@ class Stream(Outflow):
     HINT = "do both nodes have the same secret?"
 
     __slots__ = (
-        "_begun", "_closing", "_confirmed", "_connection", "_converse", "_decoder", "_door",
-        "_early", "_early_size", "_failure", "_gone", "_greeting", "_live", "_locate", "_observer",
-        "_open", "_paused", "_proof", "_proved", "_reading", "_received", "_text", "_timer",
-        "encode", "origin",
+        "_closing", "_confirmed", "_connection", "_converse", "_door", "_failure", "_gone",
+        "_greeting", "_locate", "_proof", "_proved", "_text", "_timer", "encode",
+        "origin",
     )  # fmt: skip
 
     origin: Origin
     #: See `Link`; there once our proof has named the framing.
     encode: Callable[[bytes], bytes]
     _connection: Connection
-    # Of a live stream: what reads it, and who is told.
-    _decoder: Decoder
-    _received: Callable[[Sequence[list[Any]], int], None]
 
     def __init__(
         self,
@@ -97,21 +91,14 @@ class Stream(Outflow):
         self._converse = converse
         self._door = door
         self._timer: asyncio.TimerHandle | None = None
-        self._observer: Observer | None = None
         # What became of the greeting, of the proof, of the connection: an error or None.
         self._greeting: asyncio.Future[TransportError | None] = loop.create_future()
         self._proof: asyncio.Future[TransportError | None] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
         self._proved = self._confirmed = False
-        self._open = False  # proved and confirmed, and neither closed nor lost
-        self._begun = False  # the observer is being told
-        self._live = False  # open and begun: what arrives is decoded and delivered at once
         self._closing: str | None = None
         self._failure: TransportError | None = None
         self._text = ""
-        self._reading, self._paused = True, False
-        self._early: list[bytes] = []
-        self._early_size = 0
 
     # -- asyncio.Protocol: the connection ------------------------------------------------------
 
@@ -132,27 +119,6 @@ class Stream(Outflow):
             self._door.enter(self)
         if self._failure is None:
             self._transport.write(self._connection.outgoing())
-
-    def data_received(self, data: bytes) -> None:
-        """Deliver, or go on with the handshake."""
-        if not self._live:
-            self._receive(data)
-            return
-        decoder = self._decoder
-        messages = decoder.decode(data)
-        if self._waiting:
-            self._received(messages, len(data))
-        else:
-            # What is sent meanwhile is written when this is handled: a turn of the loop earlier.
-            self._waiting = True
-            try:
-                self._received(messages, len(data))
-            finally:
-                self._waiting = False
-                if self.waiting:
-                    self._flush()
-        if decoder.error is not None:
-            self._blame(str(decoder.error))
 
     def eof_received(self) -> None:
         """The peer sends no more: in this protocol that ends the connection."""
@@ -239,17 +205,11 @@ class Stream(Outflow):
                     self._door.greeted(self)
             else:
                 self._proved = True
-                self._early_size = len(data)
+                self._kept_size = len(data)
                 self._proof.set_result(None)
                 if self._door is not None:
                     self._door.proved(self)
                 self._settle()
-
-    def _keep(self, data: bytes) -> None:
-        self._early.append(data)
-        self._early_size += len(data)
-        if self._early_size >= EARLY_BYTES:
-            self._read(False)
 
     def _settle(self) -> None:
         if self._proved and self._confirmed:
@@ -286,39 +246,18 @@ class Stream(Outflow):
         self._received = self._observer.received
         assert self._connection.decoder is not None
         self._decoder = self._connection.decoder
-        early, self._early = b"".join(self._early), []
+        early, early_size = b"".join(self._kept), self._kept_size
+        self._drop_kept()
         if not self._paused:
             messages = self._connection.decode(early)
             if messages or early:
-                self._received(messages, self._early_size)
+                self._received(messages, early_size)
             if self._connection.error is not None:
                 self._blame(str(self._connection.error))
         if self._failure is not None:
             self._tell_lost()
         elif not self._paused:
             self._read(True)
-
-    def pause(self) -> None:
-        """See `Link`."""
-        self._paused = True
-        if self._closing is None:  # else we read for the end of file only
-            self._read(False)
-
-    def resume(self) -> None:
-        """See `Link`."""
-        self._paused = False
-        if self._begun:
-            self._read(True)
-        elif self._observer is not None:
-            self.loop.call_soon(self._begin)
-
-    def _read(self, wanted: bool) -> None:
-        if wanted is not self._reading and not self._transport.is_closing():
-            self._reading = wanted
-            if wanted:
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
 
     # -- Link: writing -------------------------------------------------------------------------
 
@@ -357,7 +296,7 @@ class Stream(Outflow):
             return
         self._closing = reason or "closed by this node"
         self._live = self._open = False
-        self._early.clear()
+        self._drop_kept()
         self._timer = self.loop.call_later(CLOSE_SECONDS, self._transport.abort)
         self._flush()
         self._say_goodbye()
@@ -378,7 +317,7 @@ class Stream(Outflow):
 
     def abort(self, reason: str = "", /) -> None:
         """See `Link`; ends a candidate, too."""
-        self._early.clear()
+        self._drop_kept()
         self._end(self._closing or reason or "closed by this node")
         self._tell_lost()
         self._transport.abort()
@@ -419,7 +358,10 @@ class Stream(Outflow):
         address = self.origin.address if hasattr(self, "origin") else ""
         self._failure = kind(f"{address}: {text}" if address else text)
         self._text = text
-        self._live = self._open = False
+        if self._live:
+            self._live = self._open = False
+            self._deliver_kept()
+        self._open = False
         self._drop_frames()
         self._cancel_timer()
         for future in (self._greeting, self._proof):

@@ -197,10 +197,11 @@ def replies(handler: Callable[..., Any]) -> Handler:
 
     def handle(*message: Any) -> Any:
         *arguments, reply = message
-        here = require_port("replies")
-        node, session = here.node, here.source
+        here = running_port() or require_port("replies")
+        session = here.source
         name = "" if session is None else session.name_of(reply)
         if not name:
+            node = here.node
             try:
                 Request(node, session).permit(reply)  # type: ignore[arg-type]
             except (PermissionError, PortError) as error:
@@ -208,12 +209,14 @@ def replies(handler: Callable[..., Any]) -> Handler:
                 node.refuse(session, "answer", str(error))
                 return None
         result = handler(*arguments)
-        if is_awaitable(result):
-            return answer_later(node, reply, result)
-        if name and session.up:  # without looking for the node again
-            session.peer.snd(name, elements(result))
+        if type(result) is not tuple:
+            if is_awaitable(result):
+                return answer_later(here.node, reply, result)
+            result = elements(result)
+        if name and session.peer.session is session:  # without looking for the node again
+            session.peer.snd(name, result)
         else:
-            node.send(reply, elements(result))
+            here.node.send(reply, result)
         return None
 
     def elements(result: Any) -> Message:

@@ -62,8 +62,8 @@ class Ways:
 
     def _make(self, name: str) -> Way:
         peer, put = self._session.peer, self._session.send
-        waiting = getattr(self._session.link, "waiting", ())
-        small, pack = SMALL, pack_scalars
+        waiting = self._session.waiting
+        small, pack, head = SMALL, pack_scalars, (name,)
 
         def send(message: tuple[Any, ...]) -> None:
             for value in message:
@@ -72,15 +72,15 @@ class Ways:
                     peer.snd(name, message)
                     return
             try:
-                frame = pack((name, *message))
+                frame = pack(head + message)
             except (OverflowError, UnicodeEncodeError):
                 peer.snd(name, message)  # and that tells why it cannot be packed
                 return
-            size = len(frame)
-            if size > peer.allowance or peer.cuts:
+            left = peer.allowance - len(frame)
+            if left < 0:
                 peer.snd(name, message)
                 return
-            peer.allowance -= size
+            peer.allowance = left
             peer.sent += 1
             if waiting:
                 waiting.append(frame)  # as `put` does, without the call

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import tracemalloc
 
 import pytest
@@ -192,7 +193,7 @@ async def test_bounded_mailbox_of_an_async_port():
         async def sleeper():
             await asyncio.sleep(3_600)
 
-        for sender in (a, b):
+        for sender, more in itertools.product((a, b), (1, 2)):
             port = b.port_async(sleeper)
             reasons = []
             b.mon(port, reasons.append)
@@ -201,7 +202,8 @@ async def test_bounded_mailbox_of_an_async_port():
                 sender.snd(port, number)
             await settle()
             assert reasons == []
-            sender.snd(port, "one too many")
+            for _ in range(more):  # alone, and in a row
+                sender.snd(port, "one too many")
             await settle()
             assert [reason[0] for reason in reasons] == ["mailbox_overflow"]
 

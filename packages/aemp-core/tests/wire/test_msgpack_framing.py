@@ -6,13 +6,14 @@ import struct
 import tracemalloc
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wire_kit import LIMIT, cut, decode_all, quick, sizes
 
 from aemp_core.wire import MsgpackFraming, pack
-from aemp_core.wire.msgpack_framing import LONG_FRAME, LONG_LIST
+from aemp_core.wire.msgpack_framing import HEADS, LONG_FRAME, LONG_LIST, are_flat
 
 FRAMING = MsgpackFraming()
 GOOD = pack(("good",))
@@ -61,18 +62,27 @@ def test_frames_that_are_no_message(frame: bytes, problem: str) -> None:
         assert decoder.decode(GOOD) == []
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        b"\xcb\x7f\xf8" + bytes(6),
-        b"\xd4\x05x",
-        b"\xd6\xff1234",
-        b"\x81\xc4\x01a\x01",
-        b"\x91" * 128 + b"\xc0",
-        b"\x91\xca\xff\x80\x00\x00",
-    ],
-    ids=["nan", "extension", "timestamp", "bytes as key", "deep", "infinity in a list"],
-)
+UNPLAIN = {
+    "nan": b"\xcb\x7f\xf8" + bytes(6),
+    "extension": b"\xd4\x05x",
+    "timestamp": b"\xd6\xff1234",
+    "bytes as key": b"\x81\xc4\x01a\x01",
+    "deep": b"\x91" * 128 + b"\xc0",
+    "infinity in a list": b"\x91\xca\xff\x80\x00\x00",
+}
+
+
+@pytest.mark.parametrize("value", UNPLAIN.values(), ids=UNPLAIN)
+def test_a_frame_among_many_is_checked_like_any(value: bytes) -> None:
+    good, bad = [["good"]] * 9, b"\x92\xa1a" + value
+    for behind in (b"", GOOD[:1], GOOD[:3], GOOD * 9, GOOD * 9 + GOOD[:3]):
+        decoder = FRAMING.decoder(LIMIT)
+        assert decoder.decode(GOOD * 9 + GOOD[:2]) == good
+        assert decoder.decode(GOOD[2:] + GOOD * 8 + bad + behind) == good
+        assert decoder.error is not None
+
+
+@pytest.mark.parametrize("value", UNPLAIN.values(), ids=UNPLAIN)
 def test_a_frame_that_comes_alone_is_checked_like_any(value: bytes) -> None:
     for before in (0, 1, 2):
         decoder = FRAMING.decoder(LIMIT)
@@ -81,6 +91,52 @@ def test_a_frame_that_comes_alone_is_checked_like_any(value: bytes) -> None:
         assert decoder.decode(b"\x92\xa1a" + value) == []
         assert decoder.error is not None
         assert decoder.decode(GOOD) == []
+
+
+#: Values whose bytes look like the beginnings of others, and values that begin with such bytes.
+lookalikes = st.sampled_from(
+    [
+        0x90,
+        0x8080,
+        0xCACBDCDD,
+        -(0x5555_5555_5555_5555),
+        "\x90\x81",
+        "\u07ca\u0290",
+        b"\x90\xcb",
+        b"",
+    ]
+)
+unlikely = st.sampled_from([1.5, -0.0, float("nan"), [], {}, [[]], ["a", 1.5], {"k": []}, "a", 1])
+
+
+@quick
+@given(
+    st.lists(st.lists(lookalikes | unlikely, max_size=3), min_size=1, max_size=6),
+    st.lists(lookalikes | unlikely, max_size=3),
+    st.integers(0, 40),
+)
+def test_bytes_tell_of_flat_messages_alone(rows: list[Any], last: list[Any], cut_at: int) -> None:
+    frames = b"".join(msgpack.packb(["port", *row]) for row in rows)
+    begun = msgpack.packb(["port", *last])
+    flat = not any(isinstance(value, (float, list, dict)) for row in rows for value in row)
+    # The beginning of one more message may follow, but not all of it.
+    if are_flat(frames + begun[: min(cut_at, len(begun) - 1)], len(rows)):
+        assert flat
+
+
+@quick
+@given(
+    st.lists(st.integers(-(2**31), 127) | st.text(st.characters(max_codepoint=127), max_size=20)),
+    st.integers(1, 20),
+    st.integers(0, 20),
+)
+def test_bytes_tell_that_most_messages_are_flat(row: list[Any], count: int, cut_at: int) -> None:
+    frame = pack(("port", "tag", *(value for value in row[:4] if not has_heads(value))))
+    assert are_flat(frame * count + frame[: min(cut_at, len(frame) - 1)], count)
+
+
+def has_heads(value: Any) -> bool:
+    return bool(set(pack((value,))[1:]) & set(HEADS))
 
 
 def test_numbers_of_every_width_read() -> None:

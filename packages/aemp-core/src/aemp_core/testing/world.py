@@ -64,6 +64,10 @@ class ProcessLoop(VirtualClockLoop):
         """Seconds on this process's own monotonic clock."""
         return self._world.now + self._offset
 
+    def is_running(self) -> bool:
+        """Whether it is this loop's turn: the others of the thread stand still meanwhile."""
+        return asyncio._get_running_loop() is self
+
     def stall(self, seconds: float) -> None:
         """Have this process not run for a while, once the running turn of its loop is over."""
         self.process.stall(seconds)

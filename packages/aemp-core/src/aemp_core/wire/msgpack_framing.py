@@ -7,6 +7,9 @@ inside it likewise, before any element is there; so it is told to stop at lists 
 the frame without building anything, and unpacks once all of it is there. So a length that is
 only declared costs nothing, and of an incomplete frame at most its bytes are held, twice.
 
+That the messages of a chunk hold scalars only, as mostly, is told by the bytes, in a fraction of
+the time that a look at each value takes.
+
 A chunk that holds one short frame, and nothing else, needs no gait at all: where the last one did,
 the next is tried as one, which takes a third of the time.
 """
@@ -36,6 +39,12 @@ ALONE = 1_024
 #: MessagePack: the greatest length that needs no head of five bytes, and what those begin with.
 MAX_SHORT_LENGTH, LONG_HEAD, LONG_VALUES = 65_535, 5, b"\xc6\xdb"
 
+#: Bytes of a message on average; of longer ones, the values are looked at faster than the bytes.
+WIDE = 160
+#: What lists, dicts and floats begin with, and what does not.
+HEADS = bytes([*range(0x80, 0xA0), 0xCA, 0xCB, *range(0xDC, 0xE0)])
+NO_HEADS = bytes(set(range(256)) - set(HEADS))
+
 _LONG_LIST = re.compile(r"([0-9]+) exceeds max_array_len")
 
 
@@ -62,6 +71,7 @@ class MsgpackDecoder:
         self._fast_limit = max(min(limit // 4, LONG_FRAME), 1)
         self._stride = max(self._fast_limit // 2, 1)
         self._alone_limit = min(ALONE, limit)
+        self._flat = 0  # see `sift`
         self._unpacker: Any
         self._start_fast()
         #: Whether no frame is begun, and the last chunk, if there was one, was one frame.
@@ -92,6 +102,7 @@ class MsgpackDecoder:
                     return messages
         if self.error is not None:
             return []
+        self._flat = 0
         fault = None
         try:
             if len(data) <= self._stride:
@@ -101,7 +112,7 @@ class MsgpackDecoder:
                     self._read(data[start : start + self._stride], batch)
         except (ValueError, msgpack.UnpackException) as error:
             fault = f"unreadable msgpack frame: {_text(error)}"
-        messages, flaw = sift(batch)
+        messages, flaw = sift(batch, flat=self._flat)
         if flaw or fault:
             self.error = RemoteProtocolError(flaw or fault)
             self._drop_trail()
@@ -171,9 +182,12 @@ class MsgpackDecoder:
         if len(batch) > before:
             after = self._fed - boundary
             self._trailing = 0
-            if after:
-                self._keep(data[-after:] if after < len(data) else data)
             self._ended = len(batch) - before - 1
+            if after:
+                rest = data[-after:] if after < len(data) else data
+                self._keep(rest)
+                if not before and are_flat(rest, self._ended):
+                    self._flat = self._ended
             self._alone = not after
         else:
             self._keep(data)
@@ -264,6 +278,26 @@ class MsgpackDecoder:
     def _check_length(self, length: int) -> None:
         if length > self._limit:
             raise ValueError(f"it is longer than {self._limit} bytes")
+
+
+def are_flat(frames: bytes, count: int) -> bool:
+    """Whether the `count` lists in `frames` hold scalars only, as far as their bytes can tell.
+
+    `frames` has nothing else, but the beginning of one more list may end it. Each list begins with
+    one of `HEADS`. So do lists, dicts and floats inside: then there are too many such bytes. That
+    is so with some texts and ints, too; their lists are not known to be flat, and no harm is done.
+    """
+    if len(frames) > WIDE * count:
+        return False  # it would take longer than to look at the values
+    spare = len(frames) - len(frames.translate(None, HEADS)) - count
+    if spare != 1:
+        return not spare
+    # That of the list that is only begun, if there is one: then what it begins is not complete.
+    try:
+        msgpack.unpackb(frames[len(frames.rstrip(NO_HEADS)) - 1 :])
+    except Exception as error:
+        return type(error) is ValueError  # others say that there is more, or something wrong
+    return False
 
 
 def _text(error: Exception) -> str:

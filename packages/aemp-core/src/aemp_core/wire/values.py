@@ -81,7 +81,7 @@ def pack(message: Sequence[Any], to: str | None = None, /) -> bytes:
     return packed
 
 
-def pack_apart(message: Sequence[Any], to: str, /) -> bytes | list[bytes]:
+def pack_apart(message: tuple[Any, ...], to: str, /) -> bytes | list[bytes]:
     """As `pack`; but if elements of `message` are long bytes, the parts of what `pack` returns.
 
     The long ones are parts of their own, and not copied: so one that is sent to a hundred peers is
@@ -93,7 +93,7 @@ def pack_apart(message: Sequence[Any], to: str, /) -> bytes | list[bytes]:
             if kind not in SMALL and (kind is not bytes or len(value) >= LONG):
                 break
         else:
-            packed: bytes = _pack((to, *message))
+            packed: bytes = _pack((to,) + message)
             return packed
     except (OverflowError, UnicodeEncodeError):
         pass  # `pack` tells what is wrong
@@ -133,12 +133,15 @@ def unpack(packed: bytes, /) -> list[Any]:
 HEARTBEAT: bytes = _pack(())
 
 
-def sift(batch: list[Any], /, *, closely: bool = False) -> tuple[list[list[Any]], str | None]:
+def sift(
+    batch: list[Any], /, *, closely: bool = False, flat: int = 0
+) -> tuple[list[list[Any]], str | None]:
     """The messages of a decoded `batch` without its heartbeats, up to the first that is none.
 
     Args:
         batch: values as a codec returned them.
         closely: whether even the texts inside may be flawed.
+        flat: how many of them, the last ones, hold scalars only, if they are lists.
 
     Returns:
         the good messages, and what is wrong with the one after them (None: nothing).
@@ -149,7 +152,10 @@ def sift(batch: list[Any], /, *, closely: bool = False) -> tuple[list[list[Any]]
         and _LIST.issuperset(map(type, batch))
         and all(batch)
         and _STR.issuperset(map(type, map(_first, batch)))
-        and SCALARS.issuperset(map(type, chain.from_iterable(batch)))
+        and (
+            (flat == len(batch) - 1 and SCALARS.issuperset(map(type, batch[0])))
+            or SCALARS.issuperset(map(type, chain.from_iterable(batch)))
+        )
     ):
         return batch, None
     good: list[list[Any]] = []
