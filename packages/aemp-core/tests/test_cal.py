@@ -47,6 +47,38 @@ async def test_replies_takes_the_reply_port_off_and_sends_what_is_returned():
 
 
 @virtual_clock
+async def test_a_message_without_a_reply_port_ends_a_port_of_replies_and_says_why():
+    async with nodes("a") as (a,):
+        port, ended = a.port(mp.replies(lambda: "never")), []
+        a.mon(port, ended.append)
+        a.snd(port)
+        await settle()
+        assert "reply port" in ended[0][1] and "cal" in ended[0][1]
+
+
+@virtual_clock
+async def test_a_reply_port_is_a_port_for_who_knows_it_but_has_no_handlers():
+    async with nodes("a") as (a,):
+        port, other, released, ended = a.port(), a.port(), [], []
+
+        def asked(reply):
+            with pytest.raises(mp.PortError, match="reply port of a call"):
+                a.rcv(reply, print)
+            a.mon(reply, ended.append)
+            a.mon_guard(reply, lambda: released.append(True))
+            a.mon(other, reply, "the other has ended")
+
+        a.rcv(port, ask=asked)
+        asking = asyncio.ensure_future(a.cal(port, "ask"))
+        await settle()
+        assert not ended and not released
+        a.kil(other, "bye")
+        assert await asking == ("the other has ended", "bye")
+        await settle()
+        assert ended == [()] and released == [True]
+
+
+@virtual_clock
 async def test_a_failing_handler_of_replies_ends_the_port_and_the_call():
     async with nodes("a", "b") as (a, b):
         for handler in (lambda: 1 / 0, _fails_later):

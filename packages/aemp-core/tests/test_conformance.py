@@ -240,6 +240,11 @@ def a_held_candidate_is_not_read(patch: pytest.MonkeyPatch) -> None:
 
 
 @fault
+def what_is_sent_at_once_overtakes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Stream, "send_now", lambda self, frame: self._transport.write(frame))
+
+
+@fault
 def sending_on_a_lost_link_raises(patch: pytest.MonkeyPatch) -> None:
     def send(old: Any, self: Any, frame: bytes) -> None:
         if self._failure is not None:

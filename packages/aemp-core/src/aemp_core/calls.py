@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .destination import OPEN, Destination
 from .errors import CallTimeout, EvalFailed, PortKilled, TransportError
 from .ids import check_port_id
 from .mailbox import check_timeout
-from .ports import DEAD, Port
 from .reason import Reason
 from .wire import pack
 
@@ -27,13 +27,16 @@ __all__ = ["cal", "eval_on", "flush", "killed", "up"]
 Message = tuple[Any, ...]
 
 
-class Call(Port):
+class Call(Destination):
     """The reply port of one call: what is sent there is the answer, whoever sends it."""
 
     __slots__ = ("answer",)
 
     def __init__(self, node: Node) -> None:
-        Port.__init__(self, node, node.new_port_id(), None, None)
+        self.node = node
+        self.id = node.new_port_id()
+        self.state = OPEN
+        self.watches = self.dependents = None
         self.answer: asyncio.Future[Message] = node.loop.create_future()
         node.ports[self.id] = self
 
@@ -49,14 +52,6 @@ class Call(Port):
         if not self.answer.done():
             self.answer.set_result(tuple(message[at:]))
         return next(rest, None)
-
-    def end(self) -> None:
-        """The call is over, and so is its port."""
-        if self.watches or self.dependents or self.resources or self.jobs:
-            self.die(())
-        else:  # as good as always: `die` without what there is not
-            self.state = DEAD
-            self.node.ports.pop(self.id, None)
 
     def expire(self, port: str, timeout: float) -> None:
         """The time is over."""
@@ -113,7 +108,7 @@ async def cal(node: Node, port: str, message: Message, timeout: float | None) ->
         del callee.calls[call]
         if not callee.calls:
             callee.forget()
-        call.end()
+        call.die(())
 
 
 async def killed(node: Node, port: str) -> Reason:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import context, loading, refusals
 from . import reason as reasons
+from .destination import Destination
 from .dial import Dialler
 from .errors import NOT_HERE, AddressError, ConfigError, NodeClosed, UsageError, WrongThread
 from .heartbeat import Pulse
@@ -32,7 +33,6 @@ from .lag import Lag
 from .link import Listener, Transport
 from .peer import Peer
 from .plugins import plugin_manager
-from .ports import Port
 from .reason import Reason
 from .rendezvous import Rendezvous
 from .requests import NodePort, Rules
@@ -82,9 +82,9 @@ class Life(Jobs):
         self.prefix = ""  # of the IDs of ports made here
         self.closed = False
         self.next_serial = itertools.count(1).__next__
-        self.ports: dict[str, Port] = {}
+        self.ports: dict[str, Destination] = {}
         #: Ports that are sent messages without further ado: none, if each has to be copied.
-        self.near: dict[str, Port] = {} if self.settings.strict else self.ports
+        self.near: dict[str, Destination] = {} if self.settings.strict else self.ports
         #: The ways of messages to ports on nodes there is a link to.
         self.far: dict[str, Way] = {}
         #: Ports that calls of this node wait for.

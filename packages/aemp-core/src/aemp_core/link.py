@@ -91,10 +91,11 @@ class Link(Protocol):
     def send(self, frame: bytes, /) -> None:
         """Queue a frame; frames of one loop turn go out in one write. Ignored once lost."""
 
-    # A link whose frames are the packed messages themselves may have two things more, which make
-    # it faster. `send_parts(parts)` queues one frame given in parts, of which those that hold long
-    # values are never copied. `waiting` is one list as long as the link lives: while it is not
-    # empty, frames appended to it are as good as sent.
+    # A link may have more, which makes it faster. `send_now(frame)` is `send` for a frame that need
+    # not wait for others of its loop turn. Where frames are the packed messages themselves there
+    # may be two things more. `send_parts(parts)` queues one frame given in parts, of which those
+    # that hold long values are never copied. `waiting` is one list as long as the link lives: while
+    # it is not empty, frames appended to it are as good as sent.
 
     def measure(self) -> int:
         """Bring `buffered` up to date and return it."""

@@ -180,7 +180,7 @@ class Node(Router):
     def when_low(self, name: str, callback: Callable[[], None]) -> None:
         """Call back when what waits for port `name` is below half its room, or it is gone."""
         port = self.ports.get(f"{self.id}#{name}")
-        for holder in (port.backlog, port.mailbox) if port is not None else ():
+        for holder in (port.backlog, port.mailbox) if isinstance(port, Port) else ():
             if holder is not None and not holder.room.low:
                 holder.room.when_low(lambda: self.when_low(name, callback), callback)
                 return

@@ -194,7 +194,7 @@ class Peer:
         """Send the empty message, so that the peer hears us."""
         if self.session is not None:
             self.sent += 1
-            self.session.send(self.session.encode(HEARTBEAT))
+            self.session.send_now(self.session.encode(HEARTBEAT))
 
     def buffered(self) -> int:
         """Bytes that wait here for this peer."""

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from . import reason as reasons
 from .backlog import Backlog, discard, is_awaitable
 from .context import port_context, running_port
+from .destination import BUSY, DEAD, OPEN, Destination
 from .errors import FATAL, NoHandler, UsageError
 from .ids import PortID
-from .monitor import Watch
 from .reason import Reason
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .resources import ResourceGuard
     from .router import Router
 
-__all__ = ["DEAD", "Handler", "Port"]
+__all__ = ["Handler", "Port"]
 
 Handler = Callable[..., object]
 OnError = Callable[[BaseException, tuple[Any, ...]], object]
@@ -39,17 +39,13 @@ log = logging.getLogger("aemp_core.ports")
 #: A reason must fit into every frame that tells it: frames are never limited below 64 KiB.
 REASON_BYTES = 16_384
 
-# States of a port. Only `_OPEN` takes the short way through `deliver`.
-_OPEN, _BUSY, DEAD = 0, 1, 2
 
-
-class Port:
+class Port(Destination):
     """One port of a node; user code knows it by its ID alone."""
 
     __slots__ = (
-        "_context", "backlog", "default", "dependents", "doomed", "id", "jobs", "mailbox",
-        "node", "on_death", "on_error", "resources", "running", "source", "state", "tagged",
-        "watches",
+        "_context", "backlog", "default", "doomed", "jobs", "mailbox", "on_death", "on_error",
+        "resources", "running", "source", "tagged",
     )  # fmt: skip
 
     def __init__(
@@ -59,16 +55,15 @@ class Port:
         self.id = id
         self.default = default
         self.on_error = on_error
-        self.state = _OPEN
+        self.state = OPEN
         self.running = False
         self.tagged: dict[str, Handler] | None = None
         self.doomed: Reason | None = None
         self.source: Any = None
         self.backlog: Backlog | None = None
         self.mailbox: Mailbox | None = None
-        # Tables are made on first use: most ports of a large program never need one.
-        self.watches: dict[Any, None] | None = None
-        self.dependents: dict[Watch, None] | None = None
+        self.watches = None
+        self.dependents = None
         self.jobs: dict[Any, None] | None = None
         self.resources: dict[ResourceGuard, None] | None = None
         self.on_death: Callable[[Port, Reason], None] | None = None
@@ -79,15 +74,9 @@ class Port:
     def deliver(
         self, message: Sequence[Any], source: Any = None, size: int = 0, at: int = 0
     ) -> None:
-        """Handle one message of the run queue, or put it where it waits.
-
-        Args:
-            message: its elements begin at `at`: in a frame the name of the port is first.
-            source: the session it came over; None: from this node.
-            size: the bytes it took there.
-        """
+        """See `Destination`."""
         if self.state:
-            if self.state == _BUSY:
+            if self.state == BUSY:
                 self.backlog.put(tuple(message[at:]), source, size)  # type: ignore[union-attr]
             return
         # `Backlog.handle` is the same for code that is in the port's context already.
@@ -133,11 +122,9 @@ class Port:
     def deliver_run(
         self, message: Sequence[Any], rest: Iterator[Sequence[Any]], source: Any, size: int, at: int
     ) -> Sequence[Any] | None:
-        """`deliver` for a message, and for those of `rest` behind it that are for this port, too.
+        """See `Destination`.
 
-        Frames (`at` is 1) are for this port as long as they name the same; other messages all are.
-        The context is entered once for as many as handlers that return None can deal with. Returns
-        the message to go on with, None if there is none left.
+        The context is entered once for as many messages as handlers that return None can deal with.
         """
         if self.state or self.mailbox is not None:
             self.deliver(message, source, size, at)
@@ -209,18 +196,13 @@ class Port:
             return
         if self.backlog is None:
             self.backlog = Backlog(self)
-        self.state = _BUSY
+        self.state = BUSY
         self.backlog.hold(awaitable, message)
 
     def open_again(self) -> None:
         """The backlog is worked off: handle messages as they come."""
-        if self.state == _BUSY:
-            self.state = _OPEN
-
-    @property
-    def alive(self) -> bool:
-        """Whether the port has not died yet."""
-        return self.state != DEAD
+        if self.state == BUSY:
+            self.state = OPEN
 
     def set_handlers(self, tagged: Mapping[str, Handler | None], default: Any = ...) -> None:
         """Set, replace or (None) take away handlers, all or none; `...` leaves the default."""
@@ -328,29 +310,7 @@ class Port:
         else:
             self.die(reason)
 
-    # -- watching and dying ------------------------------------------------------------------
-
-    def watch(self, watch: Any) -> None:
-        """Have `watch` delivered the reason when the port dies."""
-        if self.watches is None:
-            self.watches = {}
-        self.watches[watch] = None
-
-    def unwatch(self, watch: Any) -> None:
-        """Drop a watch."""
-        if self.watches is not None:
-            self.watches.pop(watch, None)
-
-    def add_dependent(self, watch: Watch) -> None:
-        """`watch` kills or tells this port; it ends when this port does."""
-        if self.dependents is None:
-            self.dependents = {}
-        self.dependents[watch] = None
-
-    def drop_dependent(self, watch: Watch) -> None:
-        """`watch` fired or was cancelled."""
-        if self.dependents is not None:
-            self.dependents.pop(watch, None)
+    # -- what ends with it ------------------------------------------------------------------
 
     def add_job(self, job: Any) -> None:
         """`job` (a task or a timer, anything with `cancel`) ends with the port."""
@@ -370,23 +330,13 @@ class Port:
         self.resources[guard] = None
 
     def die(self, reason: Reason) -> None:
-        """End the port: one step, in which no code of a watcher runs."""
+        """See `Destination`; with a port end its tasks and timers, and what waits for it."""
         if self.state == DEAD:
             return
-        self.state = DEAD
-        node = self.node
-        node.ports.pop(self.id, None)
+        super().die(reason)
         if self.on_death is not None:
             self.on_death(self, reason)
         # Most ports have none of these.
-        if self.watches:
-            watches, self.watches = self.watches, None
-            for watch in watches:
-                node.queue.put(watch, reason)
-        if self.dependents:
-            dependents, self.dependents = self.dependents, None
-            for watch in dependents:
-                watch.cancel()
         self.tagged = self.default = self.on_error = None
         if self.backlog is not None:
             self.backlog.drop()
@@ -407,7 +357,7 @@ class Kill:
 
     __slots__ = ("_port",)
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: Destination) -> None:
         self._port = port
 
     def deliver(self, reason: Reason) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, overload
 
 from . import context
 from .context import current_port_of, require_port
+from .destination import Destination
 from .errors import PortError, UnsendableError, UsageError
 from .expose import exposed_name
 from .ids import PortID, check_node_id, check_port_id, node_of
@@ -46,13 +47,13 @@ class Router(Life):
         self, port_id: PortID, handler: Handler | None = None, on_error: Any = None
     ) -> Port:
         """Create the port `port_id`."""
-        port = self.ports[port_id] = Port(self, port_id, handler, on_error)
+        self.ports[port_id] = port = Port(self, port_id, handler, on_error)
         return port
 
     def local(self, port: str, verb: str) -> Port:
         """The port object of `port`; `PortError` unless it lives on this node."""
         found = self.ports.get(port)
-        if found is None:
+        if not isinstance(found, Port):
             node_id, name = check_port_id(port)
             if node_id != self.id:
                 raise PortError(
@@ -61,6 +62,8 @@ class Router(Life):
                 )
             if not name:
                 raise PortError(f"{verb}({port!r}): that is the node port; make a port() for this")
+            if found is not None:
+                raise PortError(f"{verb}({port!r}): that is the reply port of a call")
             raise PortError(f"{verb}({port!r}): that port does not exist, or has ended")
         return found
 
@@ -236,8 +239,8 @@ class Router(Life):
         if node_id != self.id:
             self._pass_on(node_id, "", ("kil", name, *reason), about=name)
 
-    def _kil_local(self, port: Port, reason: Reason) -> None:
-        if context.running_port() is port:
+    def _kil_local(self, port: Destination, reason: Reason) -> None:
+        if isinstance(port, Port) and context.running_port() is port:
             port.doomed = reason
             if port.running:
                 return  # dead when the handler returns
@@ -360,7 +363,7 @@ class Router(Life):
         for resource in resources:
             releaser(resource)
         local = self.ports.get(port)
-        if local is not None:
+        if isinstance(local, Port):
             guard = ResourceGuard(local, resources)
             local.add_resource(guard)
             return guard

@@ -52,8 +52,9 @@ class Session:
 
     __slots__ = (
         "_there", "answered", "begun", "encode", "frame_limit", "heard", "heard_before", "info",
-        "link", "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "send_parts",
-        "sent_before", "serial", "silent_ticks", "since", "verbatim", "waiting", "watches", "ways",
+        "link", "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "send_now",
+        "send_parts", "sent_before", "serial", "silent_ticks", "since", "verbatim", "waiting",
+        "watches", "ways",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, link: Link) -> None:
@@ -65,6 +66,7 @@ class Session:
         # What every message goes through, looked up once.
         self.encode = link.encode
         self.send = link.send
+        self.send_now = getattr(link, "send_now", link.send)
         # Frames may be something else than what is packed: then parts of that are none of theirs.
         self.verbatim = link.encode(HEARTBEAT) is HEARTBEAT
         self.send_parts = getattr(link, "send_parts", None) if self.verbatim else None

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from .destination import Destination
 from .ports import Port
 from .wire import PROVIDER, pack
 
@@ -143,21 +144,29 @@ def _of_link(peer: Peer) -> dict[str, Any]:
     return told
 
 
-def _of_port(port: Port) -> dict[str, Any]:
-    rooms = [each.room for each in (port.backlog, port.mailbox) if each is not None]
-    kind = "async" if port.mailbox is not None else "plain"
-    return {
+def _of_port(port: Destination) -> dict[str, Any]:
+    row = {
         "port": port.id,
-        # The port of a call that waits for its answer is of a kind of its own.
-        "kind": kind if type(port) is Port else "reply",
-        "handler": _handler(port),
-        "tags": [str(tag)[:TEXT] for tag in islice(port.tagged or (), LISTED)],
+        "kind": "reply",  # of a call that waits for its answer
+        "handler": "",
+        "tags": [],
         "busy": bool(port.state),  # an async handler runs: in the table no port is dead
-        "waiting": sum(room.count for room in rooms),
-        "waiting_bytes": sum(room.size for room in rooms),
+        "waiting": 0,
+        "waiting_bytes": 0,
         "monitors": len(port.watches or ()),
-        "tasks": len(port.jobs or ()),
+        "tasks": 0,
     }
+    if isinstance(port, Port):
+        rooms = [each.room for each in (port.backlog, port.mailbox) if each is not None]
+        row.update(
+            kind="async" if port.mailbox is not None else "plain",
+            handler=_handler(port),
+            tags=[str(tag)[:TEXT] for tag in islice(port.tagged or (), LISTED)],
+            waiting=sum(room.count for room in rooms),
+            waiting_bytes=sum(room.size for room in rooms),
+            tasks=len(port.jobs or ()),
+        )
+    return row
 
 
 def _handler(port: Port) -> str:

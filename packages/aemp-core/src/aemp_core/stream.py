@@ -271,6 +271,14 @@ class Stream(Inflow):
             self._wait()
         self.waiting.append(frame)
 
+    def send_now(self, frame: bytes, /) -> None:
+        """See `Link`."""
+        if self._waiting or not self._open:
+            self.send(frame)
+        else:
+            self.waiting.append(frame)
+            self._flush()
+
     def send_parts(self, parts: Sequence[bytes], /) -> None:
         """See `Link`."""
         if self._open:

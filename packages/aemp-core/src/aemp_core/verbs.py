@@ -13,7 +13,7 @@ from typing import Any, TypeVar, overload
 from . import ids
 from .backlog import is_awaitable
 from .context import find_node, node_outside, require_port, running_port
-from .errors import PortError
+from .errors import PortError, UsageError
 from .ids import PortID
 from .mailbox import mailbox_of
 from .monitor import Guard
@@ -196,7 +196,9 @@ def replies(handler: Callable[..., Any]) -> Handler:
     """
 
     def handle(*message: Any) -> Any:
-        *arguments, reply = message
+        if not message:
+            raise UsageError("a call has a reply port as its last element: ask with `cal`")
+        reply = message[-1]
         here = running_port() or require_port("replies")
         session = here.source
         name = "" if session is None else session.name_of(reply)
@@ -208,7 +210,7 @@ def replies(handler: Callable[..., Any]) -> Handler:
                 # Else a peer could have this node send anything to anyone in its own name.
                 node.refuse(session, "answer", str(error))
                 return None
-        result = handler(*arguments)
+        result = handler(*message[:-1])
         if type(result) is not tuple:
             if is_awaitable(result):
                 return answer_later(here.node, reply, result)

@@ -141,6 +141,31 @@ async def parts_of_a_frame_arrive_as_one(bench: Bench) -> None:
     demand(len(other.witness.messages) == FLOOD, "nothing should be sent after close")
 
 
+async def frames_sent_at_once_stay_in_order(bench: Bench) -> None:
+    """Alone, behind others of their turn, and behind what the peer does not read."""
+    one, other = await bench.links()
+    if not hasattr(one.link, "send_now"):
+        return
+    one.link.send_now(one.link.encode(pack(("port", 0))))
+    one.send("port", 1)
+    one.link.send_now(one.link.encode(pack(("port", 2))))
+    await other.witness.until(lambda: len(other.witness.messages) == 3, "all should arrive")
+    other.link.pause()
+    for number in range(3, FLOOD, 2):
+        one.send("port", number, b"x" * MEBIBYTE)
+        await bench.idle()
+        one.link.send_now(one.link.encode(pack(("port", number + 1))))
+    other.link.resume()
+    await other.witness.until(
+        lambda: len(other.witness.messages) == FLOOD + 1, "all messages should arrive"
+    )
+    demand(_numbers(other) == list(range(FLOOD + 1)), "frames sent at once should stay in order")
+    one.link.close("done")
+    one.link.send_now(one.link.encode(pack(("port", "too late"))))
+    await other.witness.until_lost()
+    demand(other.witness.messages[-1][1] != "too late", "nothing should be sent after close")
+
+
 async def frames_may_join_those_that_wait(bench: Bench) -> None:
     """In order, in the same turn of the loop and while the peer does not read."""
     one, other = await bench.links()
@@ -295,6 +320,7 @@ CHECKS: tuple[Check, ...] = (
     a_heartbeat_is_heard_and_not_delivered,
     a_paused_link_holds_its_peer_back,
     parts_of_a_frame_arrive_as_one,
+    frames_sent_at_once_stay_in_order,
     frames_may_join_those_that_wait,
     malformed_frames_end_the_link,
     a_frame_over_the_limit_ends_the_link,
