@@ -87,17 +87,21 @@ def pack_apart(message: tuple[Any, ...], to: str, /) -> bytes | list[bytes]:
     The long ones are parts of their own, and not copied: so one that is sent to a hundred peers is
     there once.
     """
-    try:
-        for value in message:
-            kind = type(value)
-            if kind not in SMALL and (kind is not bytes or len(value) >= LONG):
-                break
-        else:
+    flat = True
+    for value in message:
+        kind = type(value)
+        if kind not in SMALL:
+            if kind is not bytes:
+                flat = False
+            elif LONG <= len(value) <= _LONGEST:
+                return _pack_parts(message, to)
+    if flat:
+        try:
             packed: bytes = _pack((to,) + message)
             return packed
-    except (OverflowError, UnicodeEncodeError):
-        pass  # `pack` tells what is wrong
-    return _pack_parts(message, to) if any(map(_is_long, message)) else pack(message, to)
+        except (OverflowError, UnicodeEncodeError):
+            pass  # `pack` tells what is wrong
+    return pack(message, to)
 
 
 def _is_long(value: Any) -> bool:
