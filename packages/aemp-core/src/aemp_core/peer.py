@@ -22,7 +22,7 @@ from .errors import TransportError, UnsendableError
 from .link import Link
 from .reason import Reason
 from .session import Session
-from .wire import HEARTBEAT, pack, pack_apart
+from .wire import pack, pack_apart
 
 if TYPE_CHECKING:
     from .monitor import Watch
@@ -194,7 +194,7 @@ class Peer:
         """Send the empty message, so that the peer hears us."""
         if self.session is not None:
             self.sent += 1
-            self.session.send_now(self.session.encode(HEARTBEAT))
+            self.session.send_now(self.session.heartbeat)
 
     def buffered(self) -> int:
         """Bytes that wait here for this peer."""

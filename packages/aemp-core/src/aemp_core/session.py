@@ -51,10 +51,10 @@ class Session:
     """What a node holds about one link while it is up."""
 
     __slots__ = (
-        "_there", "answered", "begun", "encode", "frame_limit", "heard", "heard_before", "info",
+        "answered", "begun", "encode", "frame_limit", "heard", "heard_before", "heartbeat", "info",
         "link", "lost_reason", "node", "paused", "peer", "ports", "readers", "send", "send_now",
-        "send_parts", "sent_before", "serial", "silent_ticks", "since", "verbatim", "waiting",
-        "watches", "ways",
+        "send_parts", "sent_before", "serial", "silent_ticks", "since", "there", "verbatim",
+        "waiting", "watches", "ways",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, link: Link) -> None:
@@ -62,13 +62,14 @@ class Session:
         self.node: Node = peer.node
         self.link = link
         self.info: PeerInfo = link.peer
-        self._there = f"{self.info.id}#"
+        self.there = f"{self.info.id}#"  # what the IDs of ports at the other end begin with
         # What every message goes through, looked up once.
         self.encode = link.encode
         self.send = link.send
         self.send_now = getattr(link, "send_now", link.send)
+        self.heartbeat = link.encode(HEARTBEAT)
         # Frames may be something else than what is packed: then parts of that are none of theirs.
-        self.verbatim = link.encode(HEARTBEAT) is HEARTBEAT
+        self.verbatim = self.heartbeat is HEARTBEAT
         self.send_parts = getattr(link, "send_parts", None) if self.verbatim else None
         ours, theirs = self.node.settings.frame_limit, self.info.frame_limit
         self.frame_limit = ours if theirs is None else min(ours, theirs)
@@ -101,12 +102,6 @@ class Session:
     def up(self) -> bool:
         """Whether this is the peer's link now."""
         return self.peer.session is self
-
-    def name_of(self, port: Any) -> str:
-        """The name of a port, not the node port, at the other end; "" if `port` is none."""
-        if type(port) is str and port.startswith(self._there):
-            return port[len(self._there) :]
-        return ""
 
     # -- Observer ----------------------------------------------------------------------------
 

@@ -201,7 +201,9 @@ def replies(handler: Callable[..., Any]) -> Handler:
         reply = message[-1]
         here = running_port() or require_port("replies")
         session = here.source
-        name = "" if session is None else session.name_of(reply)
+        name = ""  # of the reply port at the other end
+        if session is not None and type(reply) is str and reply.startswith(session.there):
+            name = reply[len(session.there) :]
         if not name:
             node = here.node
             try:
