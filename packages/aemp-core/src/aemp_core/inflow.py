@@ -119,7 +119,7 @@ class Inflow(Outflow):
         self._kept_size -= len(portion)
         if self._kept:
             self._go_on_soon()  # also if a handler raises what leaves the loop
-        elif self._kept_size < KEPT_BYTES:
+        else:
             self._read(True)
         count = self._deliver(bytes(portion))
         # A message that is longer than a portion takes as much as there is.
