@@ -139,7 +139,7 @@ WORKLOADS = (
     ),
     Workload(
         "remote-codec", "the same, beside a floor with our codec", "remote:bursts",
-        "floor_remote:bursts_checked", 400_000, (Figure("rate", RATE),), remote=True,
+        "floor_remote:bursts_checked", 400_000, (Figure("rate", RATE, least=0.6),), remote=True,
     ),
     Workload(
         "remote-single", "remote one-way, one send per turn",
@@ -161,6 +161,10 @@ WORKLOADS = (
     Workload(
         "tls-bursts", "TLS: one-way, 50 sends per turn", "tls:bursts", "floor_tls:bursts",
         200_000, (Figure("rate", RATE, least=0.6),), remote=True,
+    ),
+    Workload(
+        "tls-codec", "TLS: the same, beside a floor with our codec", "tls:bursts",
+        "floor_tls:bursts_checked", 200_000, (Figure("rate", RATE),), remote=True,
     ),
     Workload(
         "tls-ping-pong", "TLS: round trip", "tls:ping_pong", "floor_tls:ping_pong", 10_000,

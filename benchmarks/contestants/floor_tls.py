@@ -23,6 +23,11 @@ async def bursts(run: Run) -> Figures:
     return await _over_tls(floor_remote.bursts, run)
 
 
+async def bursts_checked(run: Run) -> Figures:
+    """See `floor_remote`."""
+    return await _over_tls(floor_remote.bursts_checked, run)
+
+
 async def ping_pong(run: Run) -> Figures:
     """See `floor_remote`."""
     return await _over_tls(floor_remote.ping_pong, run)
