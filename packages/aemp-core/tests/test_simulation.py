@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from core_kit import SkilledClient
 
 import aemp_core as mp
+from aemp_core import inflow
 from aemp_core.peer import Peer
 from aemp_core.testing import simulate as command
 from aemp_core.testing.faults import Fault, draw
@@ -46,6 +47,18 @@ def test_every_promise_is_held(seeds: range) -> None:
 def test_every_promise_is_held_for_seeds_never_seen(seed: int) -> None:
     if not simulate(seed).holds:
         fail(seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_promise_is_held_by_nodes_that_read_in_small_portions(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In earnest a portion is some hundred messages: more than these nodes ever get at once."""
+    monkeypatch.setattr(inflow, "PORTION", 2)
+    monkeypatch.setattr(inflow, "FIRST_BYTES", 24)
+    monkeypatch.setattr(inflow, "MOST_BYTES", 200)
+    monkeypatch.setattr(inflow, "KEPT_BYTES", 100)
+    assert simulate(seed).holds
 
 
 def test_something_happens_in_these_runs() -> None:

@@ -11,7 +11,7 @@ from stream_kit import SECRET, Scene, Script
 
 from aemp_core.conversation import Origin, connections
 from aemp_core.errors import LocalProtocolError, PeerRefused, TransportError
-from aemp_core.inflow import KEPT_BYTES, PORTION
+from aemp_core.inflow import FIRST_BYTES, KEPT_BYTES, PORTION
 from aemp_core.outflow import WRITE_BYTES
 from aemp_core.pipe import pipe
 from aemp_core.stream import CLOSE_SECONDS, HANDSHAKE_SECONDS, LINGER_SECONDS, Stream
@@ -326,8 +326,9 @@ async def test_what_comes_in_behind_a_portion_waits_its_turn() -> None:
     scene = Scene()
     await scene.link()
     data = many(scene)
-    for start in range(0, len(data), 10_001):  # all in one turn
-        scene.stream.data_received(data[start : start + 10_001])
+    scene.stream.data_received(data[: 2 * FIRST_BYTES])
+    for start in range(2 * FIRST_BYTES, len(data), 101):  # short ones, all in the same turn
+        scene.stream.data_received(data[start : start + 101])
     assert len(scene.witness.batches) == 1
     await settle()
     assert numbers(scene) == list(range(5_000))
