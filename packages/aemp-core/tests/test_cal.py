@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
+from typing import NamedTuple
 
 import pytest
 from core_kit import Network, Probe, crash, nodes, now, settle, tasks_left, timers_left
@@ -76,6 +77,31 @@ async def test_a_reply_port_is_a_port_for_who_knows_it_but_has_no_handlers():
         assert await asking == ("the other has ended", "bye")
         await settle()
         assert ended == [()] and released == [True]
+
+
+class Vector(NamedTuple):
+    """A tuple that adds in a way of its own, also to what is no vector."""
+
+    x: int
+    y: int
+
+    def __add__(self, other):
+        return Vector(*(ours + theirs for ours, theirs in zip(self, other, strict=True)))
+
+    __radd__ = __add__
+
+
+@virtual_clock
+async def test_a_tuple_of_another_kind_is_an_answer_like_any():
+    async with nodes("a", "b") as (a, b):
+
+        async def later():
+            return Vector(1, 2)
+
+        for handler in (lambda: Vector(1, 2), later):
+            port = a.port(mp.replies(handler))
+            for node in (a, b):
+                assert await node.cal(port, timeout=5) == (1, 2)
 
 
 @virtual_clock

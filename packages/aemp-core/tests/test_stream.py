@@ -15,7 +15,7 @@ from aemp_core.inflow import FIRST_BYTES, KEPT_BYTES, PORTION
 from aemp_core.outflow import WRITE_BYTES
 from aemp_core.pipe import pipe
 from aemp_core.stream import CLOSE_SECONDS, HANDSHAKE_SECONDS, LINGER_SECONDS, Stream
-from aemp_core.testing import StandIn, virtual_clock
+from aemp_core.testing import StandIn, Witness, virtual_clock
 from aemp_core.wire import MAX_LINE, pack
 
 
@@ -390,6 +390,95 @@ async def test_nothing_is_delivered_behind_the_end_of_a_link(end: str) -> None:
     getattr(scene.stream, end)()
     await settle()
     assert len(scene.witness.messages) == first
+
+
+@virtual_clock
+async def test_a_portion_that_cannot_be_delivered_ends_the_link(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A transport ends a connection whose `data_received` raises; portions come from the loop."""
+    scene = Scene()
+    await scene.link()
+    unhandled: list[Any] = []
+    scene.loop.set_exception_handler(lambda _, context: unhandled.append(context["exception"]))
+    decode, calls = scene.stream._decoder.decode, itertools.count(1)
+
+    def decode_but_once(data: bytes) -> list[list[Any]]:
+        if next(calls) == 3:
+            raise MemoryError("once")
+        return decode(data)
+
+    monkeypatch.setattr(scene.stream._decoder, "decode", decode_but_once)
+    scene.write(many(scene))
+    await scene.witness.until_lost()
+    count = len(scene.witness.messages)
+    assert 0 < count < 5_000 and numbers(scene) == list(range(count))
+    assert [type(error) for error in unhandled] == [MemoryError]
+
+
+@virtual_clock
+async def test_early_bytes_that_cannot_be_delivered_end_the_link() -> None:
+    scene = Scene()
+    await scene.link(start=False)
+    unhandled: list[Any] = []
+    scene.loop.set_exception_handler(lambda _, context: unhandled.append(context["exception"]))
+    scene.write(scene.frame("port", 1))
+    await settle()
+
+    def fail() -> None:
+        raise MemoryError("once")
+
+    scene.witness.then = fail
+    scene.stream.start(scene.witness)
+    await scene.witness.until_lost()
+    assert [type(error) for error in unhandled] == [MemoryError]
+
+
+@virtual_clock
+async def test_a_fault_in_what_was_read_is_told_though_the_peer_has_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    await scene.link()
+    scene.stream.data_received(many(scene) + b"\x91\x01")
+    scene.stream.eof_received()
+    assert numbers(scene) == list(range(5_000))
+    assert scene.witness.reason is not None and "begins with a str" in scene.witness.reason[1]
+    assert "begins with a str" in caplog.text
+
+
+@virtual_clock
+async def test_both_sides_close_at_once_with_much_to_write_and_much_kept() -> None:
+    """Each writes out what is queued only if the other reads, though it delivers nothing more."""
+    loop = asyncio.get_running_loop()
+    origin = Origin("test://other", "other")
+    one, other = (
+        Stream(
+            loop, lambda _: origin, connections(StandIn(name, secret=SECRET), role, SECRET)
+        )
+        for name, role in (("one", "dial"), ("other", "accept"))
+    )
+    ends = pipe(loop, (one, {}), (other, {}))
+    for end in ends:
+        end.open()
+    await asyncio.gather(one.greeted(), other.greeted())
+    for stream in (one, other):
+        stream.confirm()
+    await asyncio.gather(one.proved(), other.proved())
+    for stream in (one, other):
+        stream.start(Witness())
+    await settle()
+    for stream in (one, other):
+        frame = stream.encode(pack(("port", "x" * 90)))
+        for _ in range(60_000):
+            stream.send(frame)
+    while all(end.is_reading() for end in ends):
+        await asyncio.sleep(0)
+    began = now()
+    one.close("done")
+    other.close("done")
+    await asyncio.gather(one.wait_closed(), other.wait_closed())
+    assert now() - began < CLOSE_SECONDS
 
 
 # -- writing ---------------------------------------------------------------------------------

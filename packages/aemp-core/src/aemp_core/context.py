@@ -128,6 +128,7 @@ def node_outside() -> Node | None:
             "use the node's own methods, or `with node.current():`"
         )
     for node in nodes:
-        _found[node.thread] = node
+        if node.thread == get_ident():  # else its loop was moved to another thread
+            _found[node.thread] = node
         return node
     return None

@@ -38,7 +38,7 @@ class Inflow(Outflow):
     """
 
     __slots__ = (
-        "_begun", "_decoder", "_going", "_kept", "_kept_size", "_live", "_observer", "_open",
+        "_at", "_begun", "_decoder", "_going", "_kept", "_kept_size", "_live", "_observer", "_open",
         "_paused", "_portion", "_reading", "_received",
     )  # fmt: skip
 
@@ -53,8 +53,9 @@ class Inflow(Outflow):
         self._begun = False  # the observer is being told
         self._live = False
         self._reading, self._paused = True, False
-        self._kept: deque[memoryview] = deque()
+        self._kept: deque[bytes] = deque()
         self._kept_size = 0
+        self._at = 0  # where what is kept begins, in the first of it
         self._portion = FIRST_BYTES
         self._going = False
 
@@ -101,7 +102,7 @@ class Inflow(Outflow):
         return len(messages)
 
     def _keep(self, data: bytes) -> None:
-        self._kept.append(memoryview(data))
+        self._kept.append(data)
         self._kept_size += len(data)
         if self._kept_size >= KEPT_BYTES:
             self._read(False)
@@ -111,17 +112,21 @@ class Inflow(Outflow):
         self._going = False
         if not (self._live and self._kept) or self._paused:
             return  # `resume` has us come again
-        portion = self._kept[0][: self._portion]
-        if len(portion) == len(self._kept[0]):
-            self._kept.popleft()
-        else:
-            self._kept[0] = self._kept[0][len(portion) :]
+        portion = self._kept[0][self._at : self._at + self._portion]
+        self._at += len(portion)
         self._kept_size -= len(portion)
+        if self._at == len(self._kept[0]):
+            self._kept.popleft()
+            self._at = 0
         if self._kept:
             self._go_on_soon()  # also if a handler raises what leaves the loop
         else:
             self._read(True)
-        count = self._deliver(bytes(portion))
+        try:
+            count = self._deliver(portion)
+        except Exception:
+            self._break()
+            raise
         # A message that is longer than a portion takes as much as there is.
         likely = len(portion) // count * PORTION if count else 4 * self._portion
         self._portion = max(PORTION, min(likely, MOST_BYTES))
@@ -132,15 +137,26 @@ class Inflow(Outflow):
             self.loop.call_soon(self._go_on)
 
     def _deliver_kept(self) -> None:
-        """The connection is lost: deliver all that came over it."""
-        kept = b"".join(self._kept)
+        """The connection is at its end: deliver all that came over it."""
+        if self._live and self._kept:
+            self._deliver(self._take_kept())
+
+    def _take_kept(self) -> bytes:
+        kept = b"".join(self._kept)[self._at :]
         self._drop_kept()
-        if kept:
-            self._deliver(kept)
+        return kept
 
     def _drop_kept(self) -> None:
         self._kept.clear()
-        self._kept_size = 0
+        self._kept_size = self._at = 0
+
+    def _break(self) -> None:
+        """What was read could not be delivered: it is lost, and so must be the link.
+
+        Transports do so themselves where `data_received` raises.
+        """
+        self._drop_kept()
+        self._transport.abort()
 
     def pause(self) -> None:
         """See `Link`."""

@@ -122,20 +122,24 @@ class Stream(Inflow):
 
     def eof_received(self) -> None:
         """The peer sends no more: in this protocol that ends the connection."""
+        self._deliver_kept()
         if self._closing is None and self._failure is None:
             self._end_by_peer("the peer closed the connection")
             self._drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
-        if self._closing is not None:
-            self._end(self._closing)
-        elif exc is None:
-            self._end_by_peer("the connection was closed")
-        else:
-            self._end_by_peer(f"the connection broke: {exc}")
-        if not self._gone.done():
-            self._gone.set_result(None)
+        try:
+            self._deliver_kept()
+        finally:
+            if self._closing is not None:
+                self._end(self._closing)
+            elif exc is None:
+                self._end_by_peer("the connection was closed")
+            else:
+                self._end_by_peer(f"the connection broke: {exc}")
+            if not self._gone.done():
+                self._gone.set_result(None)
 
     # -- the handshake -------------------------------------------------------------------------
 
@@ -246,12 +250,16 @@ class Stream(Inflow):
         self._received = self._observer.received
         assert self._connection.decoder is not None
         self._decoder = self._connection.decoder
-        early, early_size = b"".join(self._kept), self._kept_size
-        self._drop_kept()
+        early_size = self._kept_size
+        early = self._take_kept()
         if not self._paused:
-            messages = self._connection.decode(early)
-            if messages or early:
-                self._received(messages, early_size)
+            try:
+                messages = self._connection.decode(early)
+                if messages or early:
+                    self._received(messages, early_size)
+            except Exception:
+                self._break()
+                raise
             if self._connection.error is not None:
                 self._blame(str(self._connection.error))
         if self._failure is not None:
@@ -305,6 +313,7 @@ class Stream(Inflow):
         self._closing = reason or "closed by this node"
         self._live = self._open = False
         self._drop_kept()
+        self._read(True)  # a peer that closes, too, must get rid of what it has queued
         self._timer = self.loop.call_later(CLOSE_SECONDS, self._transport.abort)
         self._flush()
         self._say_goodbye()
@@ -366,10 +375,7 @@ class Stream(Inflow):
         address = self.origin.address if hasattr(self, "origin") else ""
         self._failure = kind(f"{address}: {text}" if address else text)
         self._text = text
-        if self._live:
-            self._live = self._open = False
-            self._deliver_kept()
-        self._open = False
+        self._live = self._open = False
         self._drop_frames()
         self._cancel_timer()
         for future in (self._greeting, self._proof):

@@ -204,7 +204,7 @@ def replies(handler: Callable[..., Any]) -> Handler:
         name = ""  # of the reply port at the other end
         if session is not None and type(reply) is str and reply.startswith(session.there):
             name = reply[len(session.there) :]
-        if not name:
+        if not name or "#" in name:
             node = here.node
             try:
                 Request(node, session).permit(reply)  # type: ignore[arg-type]
@@ -225,7 +225,7 @@ def replies(handler: Callable[..., Any]) -> Handler:
 
     def elements(result: Any) -> Message:
         if isinstance(result, tuple):
-            return result
+            return tuple(result)  # not one that adds in a way of its own
         return () if result is None else (result,)
 
     async def answer_later(node: Router, reply: str, awaitable: Any) -> None:

@@ -209,7 +209,7 @@ class Channel(asyncio.Protocol, asyncio.Transport):
             ended = True
         except ssl.SSLError as error:
             failure = error
-            # What came before it is delivered, and may be answered: in vain.
+            # What came before it may be delivered, and answered: in vain.
             self._failed = True
         if self._outgoing.pending:  # the answer to a key update
             self._flush()
