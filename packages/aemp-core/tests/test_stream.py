@@ -453,9 +453,7 @@ async def test_both_sides_close_at_once_with_much_to_write_and_much_kept() -> No
     loop = asyncio.get_running_loop()
     origin = Origin("test://other", "other")
     one, other = (
-        Stream(
-            loop, lambda _: origin, connections(StandIn(name, secret=SECRET), role, SECRET)
-        )
+        Stream(loop, lambda _: origin, connections(StandIn(name, secret=SECRET), role, SECRET))
         for name, role in (("one", "dial"), ("other", "accept"))
     )
     ends = pipe(loop, (one, {}), (other, {}))
