@@ -223,6 +223,25 @@ async def test_order_of_one_message_behind_many():
         assert probe.firsts == list(range(number + 1))
 
 
+@virtual_clock
+async def test_order_of_one_message_behind_two_of_a_busy_node():
+    """The run queue is busy with other things: nothing that came in later is handled first."""
+    async with nodes("a", "b") as (a, b):
+        probe, other = Probe(b), b.port(lambda *_: None)
+        a.snd(probe.port, 0)
+        await settle()
+        for _ in range(10_000):
+            b.snd(other, "busy")
+        for number in range(1, 61, 3):
+            a.snd(probe.port, number)
+            a.snd(probe.port, number + 1)
+            await asyncio.sleep(0)
+            a.snd(probe.port, number + 2)
+            await asyncio.sleep(0)
+        await settle()
+        assert probe.firsts == list(range(61))
+
+
 _spawned: dict[str, list[object]] = {}
 
 
