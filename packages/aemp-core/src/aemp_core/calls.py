@@ -9,7 +9,7 @@ the monitor.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .destination import OPEN, Destination
@@ -45,13 +45,6 @@ class Call(Destination):
     ) -> None:
         if not self.answer.done():
             self.answer.set_result(tuple(message[at:]))
-
-    def deliver_run(
-        self, message: Sequence[Any], rest: Iterator[Sequence[Any]], source: Any, size: int, at: int
-    ) -> Sequence[Any] | None:
-        if not self.answer.done():
-            self.answer.set_result(tuple(message[at:]))
-        return next(rest, None)
 
     def expire(self, port: str, timeout: float) -> None:
         """The time is over."""

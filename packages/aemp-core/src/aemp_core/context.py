@@ -118,7 +118,8 @@ def node_outside() -> Node | None:
     node = _node.get()
     if node is not None and not node.closed:
         return node
-    node = _found.get(get_ident())
+    thread = get_ident()
+    node = _found.get(thread)
     if node is not None and node.loop.is_running():  # in this thread, which runs no other then
         return node
     nodes = nodes_on(get_running_loop())
@@ -127,8 +128,7 @@ def node_outside() -> Node | None:
             f"{len(nodes)} nodes are open on this loop ({', '.join(n.id for n in nodes)}): "
             "use the node's own methods, or `with node.current():`"
         )
-    for node in nodes:
-        if node.thread == get_ident():  # else its loop was moved to another thread
-            _found[node.thread] = node
-        return node
-    return None
+    node = nodes[0] if nodes else None
+    if node is not None and node.thread == thread:  # else its loop was moved to another thread
+        _found[thread] = node
+    return node

@@ -47,9 +47,8 @@ class Mailbox:
         """A message arrives."""
         room = self.room  # `Room.add`, without the call
         room.count += 1
-        if size:  # none of what comes from this node
-            room.size += size
-        if room.count > room.limit or (size and room.size > backlog.ROOM_BYTES):
+        room.size += size
+        if room.count > room.limit or room.size > backlog.ROOM_BYTES:
             self._port.die(room.overflow())
             return
         self._fresh.append((message, source, size))
@@ -87,8 +86,7 @@ class Mailbox:
                 _, port.source, size = fresh.popleft()
                 room = self.room
                 room.count -= 1
-                if size:
-                    room.size -= size
+                room.size -= size
                 if room.waiting:
                     room.relieve_if_low()
                 return message[1:]

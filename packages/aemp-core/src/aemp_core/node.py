@@ -199,8 +199,7 @@ class Node(Router):
             PortKilled: the port died, or messages to it were lost; `.reason` says why.
             CallTimeout: no answer came within `timeout` seconds.
         """
-        if self.closing or not self.incarnation:
-            self.check_open()
+        self.check_open()
         return calls.cal(self, port, message, timeout)
 
     async def killed(self, port: str, /) -> Reason:

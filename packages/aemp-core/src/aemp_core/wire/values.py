@@ -93,7 +93,7 @@ def pack_apart(message: tuple[Any, ...], to: str, /) -> bytes | list[bytes]:
         if kind not in SMALL:
             if kind is not bytes:
                 flat = False
-            elif LONG <= len(value) <= _LONGEST:
+            elif _is_long(value):
                 return _pack_parts(message, to)
     if flat:
         try:
